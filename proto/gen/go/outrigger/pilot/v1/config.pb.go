@@ -316,8 +316,10 @@ func (x *Applied) GetRevision() uint64 {
 type ApplyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The revision of the batch; the current one if nothing changed.
-	Revision      uint64     `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
-	Applied       []*Applied `protobuf:"bytes,2,rep,name=applied,proto3" json:"applied,omitempty"`
+	Revision uint64     `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	Applied  []*Applied `protobuf:"bytes,2,rep,name=applied,proto3" json:"applied,omitempty"`
+	// What was accepted and may still be a mistake, such as a subset that no workload is in now.
+	Warnings      []*Problem `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -362,6 +364,13 @@ func (x *ApplyResponse) GetRevision() uint64 {
 func (x *ApplyResponse) GetApplied() []*Applied {
 	if x != nil {
 		return x.Applied
+	}
+	return nil
+}
+
+func (x *ApplyResponse) GetWarnings() []*Problem {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -1063,10 +1072,11 @@ const file_outrigger_pilot_v1_config_proto_rawDesc = "" +
 	"\aCREATED\x10\x01\x12\v\n" +
 	"\aUPDATED\x10\x02\x12\r\n" +
 	"\tUNCHANGED\x10\x03\x12\v\n" +
-	"\aDELETED\x10\x04\"b\n" +
+	"\aDELETED\x10\x04\"\x9b\x01\n" +
 	"\rApplyResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x125\n" +
-	"\aapplied\x18\x02 \x03(\v2\x1b.outrigger.pilot.v1.AppliedR\aapplied\"\x91\x01\n" +
+	"\aapplied\x18\x02 \x03(\v2\x1b.outrigger.pilot.v1.AppliedR\aapplied\x127\n" +
+	"\bwarnings\x18\x03 \x03(\v2\x1b.outrigger.pilot.v1.ProblemR\bwarnings\"\x91\x01\n" +
 	"\aProblem\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
 	"\x04line\x18\x02 \x01(\x05R\x04line\x12\x16\n" +
@@ -1168,30 +1178,31 @@ var file_outrigger_pilot_v1_config_proto_depIdxs = []int32{
 	17, // 1: outrigger.pilot.v1.Applied.ref:type_name -> outrigger.config.v1.ObjectRef
 	0,  // 2: outrigger.pilot.v1.Applied.action:type_name -> outrigger.pilot.v1.Applied.Action
 	4,  // 3: outrigger.pilot.v1.ApplyResponse.applied:type_name -> outrigger.pilot.v1.Applied
-	6,  // 4: outrigger.pilot.v1.Problems.problems:type_name -> outrigger.pilot.v1.Problem
-	18, // 5: outrigger.pilot.v1.GetResponse.object:type_name -> outrigger.config.v1.Object
-	18, // 6: outrigger.pilot.v1.ListResponse.objects:type_name -> outrigger.config.v1.Object
-	17, // 7: outrigger.pilot.v1.DeleteRequest.refs:type_name -> outrigger.config.v1.ObjectRef
-	4,  // 8: outrigger.pilot.v1.DeleteResponse.deleted:type_name -> outrigger.pilot.v1.Applied
-	17, // 9: outrigger.pilot.v1.WaitRequest.refs:type_name -> outrigger.config.v1.ObjectRef
-	19, // 10: outrigger.pilot.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
-	1,  // 11: outrigger.pilot.v1.WaitResponse.outcome:type_name -> outrigger.pilot.v1.WaitResponse.Outcome
-	16, // 12: outrigger.pilot.v1.WaitResponse.refused:type_name -> outrigger.pilot.v1.Refusal
-	3,  // 13: outrigger.pilot.v1.ConfigService.Apply:input_type -> outrigger.pilot.v1.ApplyRequest
-	8,  // 14: outrigger.pilot.v1.ConfigService.Get:input_type -> outrigger.pilot.v1.GetRequest
-	10, // 15: outrigger.pilot.v1.ConfigService.List:input_type -> outrigger.pilot.v1.ListRequest
-	12, // 16: outrigger.pilot.v1.ConfigService.Delete:input_type -> outrigger.pilot.v1.DeleteRequest
-	14, // 17: outrigger.pilot.v1.ConfigService.Wait:input_type -> outrigger.pilot.v1.WaitRequest
-	5,  // 18: outrigger.pilot.v1.ConfigService.Apply:output_type -> outrigger.pilot.v1.ApplyResponse
-	9,  // 19: outrigger.pilot.v1.ConfigService.Get:output_type -> outrigger.pilot.v1.GetResponse
-	11, // 20: outrigger.pilot.v1.ConfigService.List:output_type -> outrigger.pilot.v1.ListResponse
-	13, // 21: outrigger.pilot.v1.ConfigService.Delete:output_type -> outrigger.pilot.v1.DeleteResponse
-	15, // 22: outrigger.pilot.v1.ConfigService.Wait:output_type -> outrigger.pilot.v1.WaitResponse
-	18, // [18:23] is the sub-list for method output_type
-	13, // [13:18] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	6,  // 4: outrigger.pilot.v1.ApplyResponse.warnings:type_name -> outrigger.pilot.v1.Problem
+	6,  // 5: outrigger.pilot.v1.Problems.problems:type_name -> outrigger.pilot.v1.Problem
+	18, // 6: outrigger.pilot.v1.GetResponse.object:type_name -> outrigger.config.v1.Object
+	18, // 7: outrigger.pilot.v1.ListResponse.objects:type_name -> outrigger.config.v1.Object
+	17, // 8: outrigger.pilot.v1.DeleteRequest.refs:type_name -> outrigger.config.v1.ObjectRef
+	4,  // 9: outrigger.pilot.v1.DeleteResponse.deleted:type_name -> outrigger.pilot.v1.Applied
+	17, // 10: outrigger.pilot.v1.WaitRequest.refs:type_name -> outrigger.config.v1.ObjectRef
+	19, // 11: outrigger.pilot.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
+	1,  // 12: outrigger.pilot.v1.WaitResponse.outcome:type_name -> outrigger.pilot.v1.WaitResponse.Outcome
+	16, // 13: outrigger.pilot.v1.WaitResponse.refused:type_name -> outrigger.pilot.v1.Refusal
+	3,  // 14: outrigger.pilot.v1.ConfigService.Apply:input_type -> outrigger.pilot.v1.ApplyRequest
+	8,  // 15: outrigger.pilot.v1.ConfigService.Get:input_type -> outrigger.pilot.v1.GetRequest
+	10, // 16: outrigger.pilot.v1.ConfigService.List:input_type -> outrigger.pilot.v1.ListRequest
+	12, // 17: outrigger.pilot.v1.ConfigService.Delete:input_type -> outrigger.pilot.v1.DeleteRequest
+	14, // 18: outrigger.pilot.v1.ConfigService.Wait:input_type -> outrigger.pilot.v1.WaitRequest
+	5,  // 19: outrigger.pilot.v1.ConfigService.Apply:output_type -> outrigger.pilot.v1.ApplyResponse
+	9,  // 20: outrigger.pilot.v1.ConfigService.Get:output_type -> outrigger.pilot.v1.GetResponse
+	11, // 21: outrigger.pilot.v1.ConfigService.List:output_type -> outrigger.pilot.v1.ListResponse
+	13, // 22: outrigger.pilot.v1.ConfigService.Delete:output_type -> outrigger.pilot.v1.DeleteResponse
+	15, // 23: outrigger.pilot.v1.ConfigService.Wait:output_type -> outrigger.pilot.v1.WaitResponse
+	19, // [19:24] is the sub-list for method output_type
+	14, // [14:19] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_outrigger_pilot_v1_config_proto_init() }
