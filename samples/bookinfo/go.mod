@@ -1,3 +1,3 @@
 module github.com/outrigger-mesh/outrigger/samples/bookinfo
 
-go 1.26
+go 1.26.0
