@@ -1,0 +1,188 @@
+// Package rest serves a service's gRPC API as REST, and its health. In: HTTP by mTLS,
+// by Unix socket, and on the plain ops address. Out: calls to the rpc.Server of the
+// same process, with the caller's identity. It decides nothing: access is rpc's.
+package rest
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/outrigger-mesh/outrigger/internal/identity"
+	"github.com/outrigger-mesh/outrigger/internal/rpc"
+	"github.com/outrigger-mesh/outrigger/internal/run"
+	"github.com/outrigger-mesh/outrigger/internal/telemetry"
+)
+
+// Register is the shape of the generated Register…Handler functions.
+type Register func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error
+
+// API is what one service serves.
+type API struct {
+	Register []Register
+	// OpenAPI is the JSON document served at /openapi.json.
+	OpenAPI []byte
+	// Ready says why the service is not ready, nil when it is.
+	Ready func() error
+	// Extra handlers of the ops address by path.
+	Extra map[string]http.Handler
+}
+
+// Server serves HTTP. Make it with NewServer.
+type Server struct {
+	name string
+	cfg  rpc.Config
+	tls  *tls.Config
+	api  http.Handler
+	ops  http.Handler
+}
+
+// maxBody bounds a request body, in bytes.
+const maxBody = 16 << 20
+
+// NewServer returns the REST side of s.
+func NewServer(cfg rpc.Config, s *rpc.Server, tlsConfig *tls.Config, tel *telemetry.Telemetry, api API) (*Server, error) {
+	mux := runtime.NewServeMux(
+		runtime.WithMetadata(callerOf),
+		runtime.WithIncomingHeaderMatcher(func(string) (string, bool) { return "", false }),
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.JSONPb{
+			MarshalOptions:   protojson.MarshalOptions{EmitUnpopulated: false},
+			UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: false},
+		}))
+	for _, register := range api.Register {
+		if err := register(context.Background(), mux, s.Loopback()); err != nil {
+			return nil, fmt.Errorf("REST gateway: %w", err)
+		}
+	}
+	root := http.NewServeMux()
+	root.Handle("/", http.MaxBytesHandler(mux, maxBody))
+	root.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Write(api.OpenAPI) //nolint:errcheck // the client went away
+	})
+	root.Handle("GET /healthz", health(nil))
+	root.Handle("GET /readyz", health(api.Ready))
+	return &Server{
+		name: s.Name(), cfg: cfg, tls: tlsConfig,
+		api: otelhttp.NewHandler(root, "rest", otelhttp.WithTracerProvider(tel.Tracers),
+			otelhttp.WithMeterProvider(tel.Meters), otelhttp.WithPropagators(tel.Propagator)),
+		ops: opsHandler(tel, api),
+	}, nil
+}
+
+func opsHandler(tel *telemetry.Telemetry, api API) http.Handler {
+	ops := http.NewServeMux()
+	ops.Handle("GET /healthz", health(nil))
+	ops.Handle("GET /readyz", health(api.Ready))
+	ops.Handle("GET /metrics", tel.Metrics())
+	for path, h := range api.Extra {
+		ops.Handle(path, h)
+	}
+	return ops
+}
+
+// health answers 200 or 503 with the reason, as JSON.
+func health(check func() error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		body, code := map[string]string{"status": "ok"}, http.StatusOK
+		if check != nil {
+			if err := check(); err != nil {
+				body, code = map[string]string{"status": "not ready", "waitingFor": err.Error()}, http.StatusServiceUnavailable
+			}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(code)
+		json.NewEncoder(w).Encode(body) //nolint:errcheck // the client went away
+	})
+}
+
+type localKey struct{}
+
+// callerOf tells the gRPC side who made an HTTP request.
+func callerOf(_ context.Context, r *http.Request) metadata.MD {
+	c := rpc.Caller{Address: r.RemoteAddr}
+	if r.TLS != nil {
+		c.ID = identity.PeerID(r.TLS.PeerCertificates)
+	}
+	c.Local, _ = r.Context().Value(localKey{}).(bool)
+	return rpc.GatewayMetadata(c)
+}
+
+// Run serves until ctx ends.
+func (s *Server) Run(ctx context.Context) error {
+	var g run.Group
+	if s.cfg.Ops != "" {
+		g.Add("ops", func(ctx context.Context) error { return s.serveTCP(ctx, s.cfg.Ops, "listen.ops", s.ops, nil) })
+	}
+	if s.cfg.REST != "" {
+		g.Add("rest", func(ctx context.Context) error { return s.serveTCP(ctx, s.cfg.REST, "listen.rest", s.api, s.tls) })
+	}
+	if s.cfg.Sockets != "" {
+		g.Add("rest socket", s.serveSocket)
+	}
+	g.Add("end", func(ctx context.Context) error { <-ctx.Done(); return nil })
+	return g.Run(ctx)
+}
+
+func (s *Server) serveTCP(ctx context.Context, addr, key string, h http.Handler, cfg *tls.Config) error {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	if cfg != nil {
+		cfg = cfg.Clone()
+		cfg.NextProtos = []string{"h2", "http/1.1"}
+		l = tls.NewListener(l, cfg)
+	}
+	return serve(ctx, l, h)
+}
+
+func (s *Server) serveSocket(ctx context.Context) error {
+	l, err := rpc.ListenSocket(ctx, filepath.Join(s.cfg.Sockets, s.name+".rest.sock"), s.cfg.SocketUIDs)
+	if err != nil {
+		return err
+	}
+	return serve(ctx, l, s.api)
+}
+
+func serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	srv := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, localKey{}, rpc.IsLocal(c))
+		},
+	}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if err := srv.Shutdown(end); err != nil {
+		err = errors.Join(err, srv.Close())
+		if !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+	}
+	<-done
+	return nil
+}

@@ -1,0 +1,39 @@
+package rpc
+
+import (
+	"crypto/tls"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+)
+
+// Dial returns a connection to host:port with the given TLS settings. It connects at
+// the first call, and again after a loss.
+func Dial(addr string, cfg *tls.Config, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
+	return dial("dns:///"+addr, append(opts, grpc.WithTransportCredentials(credentials.NewTLS(cfg)))...)
+}
+
+// DialSocket returns a connection to a service of this machine by its Unix socket.
+func DialSocket(path string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("socket %s: %w", path, err)
+	}
+	return dial("unix://"+abs, append(opts, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+}
+
+func dial(target string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
+	opts = append(opts,
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}))
+	c, err := grpc.NewClient(target, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", target, err)
+	}
+	return c, nil
+}

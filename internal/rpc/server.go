@@ -1,0 +1,164 @@
+// Package rpc serves and calls gRPC with mesh identities. In: connections by TLS, by
+// Unix socket, and from the REST gateway of the same process. Out: calls whose caller
+// is known and allowed, and errors as gRPC statuses. It decides no policy beyond the
+// access table it is given; a method that is not in the table is for administrators.
+package rpc
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/outrigger-mesh/outrigger/internal/run"
+	"github.com/outrigger-mesh/outrigger/internal/spiffe"
+	"github.com/outrigger-mesh/outrigger/internal/telemetry"
+)
+
+// Config is the listening part of every service's settings. An empty address is not
+// served.
+type Config struct {
+	GRPC       string   `yaml:"grpc" help:"host:port for gRPC with mTLS"`
+	REST       string   `yaml:"rest" help:"host:port for REST with mTLS"`
+	Ops        string   `yaml:"ops" help:"host:port for /healthz, /readyz and /metrics in plain text"`
+	Sockets    string   `yaml:"sockets" help:"directory for the Unix sockets <service>.grpc.sock and <service>.rest.sock"`
+	SocketUIDs []int    `yaml:"socketUIDs" help:"user ids beside root and our own that may call by Unix socket"`
+	Admins     []string `yaml:"admins" help:"SPIFFE IDs that may call admin methods"`
+}
+
+// Access says who may call a method.
+type Access uint8
+
+// The levels. The zero Access is the most closed.
+const (
+	// Admin is for local administrators and the identities in Config.Admins.
+	Admin Access = iota
+	// Mesh is for any verified mesh identity, and for administrators.
+	Mesh
+	// Open is for everybody; the method itself checks what it must.
+	Open
+)
+
+// maxMessage bounds a message in either direction, in bytes.
+const maxMessage = 16 << 20
+
+// Server serves gRPC. Register services before Run.
+type Server struct {
+	name   string
+	cfg    Config
+	admins map[spiffe.ID]bool
+	access map[string]Access
+	tel    *telemetry.Telemetry
+	grpc   *grpc.Server
+	pipe   *bufconn.Listener
+	loop   *grpc.ClientConn
+}
+
+// NewServer returns a server named for its service. Errors: an admin that is no
+// SPIFFE ID.
+func NewServer(name string, cfg Config, tlsConfig *tls.Config, access map[string]Access, tel *telemetry.Telemetry) (*Server, error) {
+	s := &Server{name: name, cfg: cfg, access: access, tel: tel, admins: map[spiffe.ID]bool{}, pipe: bufconn.Listen(1 << 20)}
+	for _, a := range cfg.Admins {
+		id, err := spiffe.Parse(a)
+		if err != nil {
+			return nil, fmt.Errorf("listen.admins: %w", err)
+		}
+		s.admins[id] = true
+	}
+	s.grpc = grpc.NewServer(
+		grpc.Creds(newTransport(tlsConfig, cfg.SocketUIDs)),
+		grpc.StatsHandler(otelgrpc.NewServerHandler(otelgrpc.WithTracerProvider(tel.Tracers),
+			otelgrpc.WithMeterProvider(tel.Meters), otelgrpc.WithPropagators(tel.Propagator))),
+		grpc.ChainUnaryInterceptor(s.unary),
+		grpc.ChainStreamInterceptor(s.stream),
+		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
+		grpc.MaxConcurrentStreams(1024),
+		grpc.ConnectionTimeout(10*time.Second),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+	)
+	var err error
+	if s.loop, err = dialPipe(s.pipe); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// GRPC is where services are registered.
+func (s *Server) GRPC() grpc.ServiceRegistrar { return s.grpc }
+
+// Loopback is the connection by which the REST gateway of this process calls.
+func (s *Server) Loopback() *grpc.ClientConn { return s.loop }
+
+// Run serves until ctx ends; calls under way get 2 s to end.
+func (s *Server) Run(ctx context.Context) error {
+	listeners := []net.Listener{s.pipe}
+	if s.cfg.GRPC != "" {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.GRPC)
+		if err != nil {
+			return fmt.Errorf("listen.grpc: %w", err)
+		}
+		listeners = append(listeners, l)
+	}
+	if s.cfg.Sockets != "" {
+		l, err := ListenSocket(ctx, filepath.Join(s.cfg.Sockets, s.name+".grpc.sock"), s.cfg.SocketUIDs)
+		if err != nil {
+			return err
+		}
+		listeners = append(listeners, l)
+	}
+	var g run.Group
+	for _, l := range listeners {
+		g.Add("serve "+l.Addr().String(), func(ctx context.Context) error { return s.serve(ctx, l) })
+	}
+	return g.Run(ctx)
+}
+
+func (s *Server) serve(ctx context.Context, l net.Listener) error {
+	done := make(chan error, 1)
+	go func() { done <- s.grpc.Serve(l) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	stopped := make(chan struct{})
+	go func() { s.grpc.GracefulStop(); close(stopped) }()
+	select {
+	case <-stopped:
+	case <-time.After(2 * time.Second):
+		s.grpc.Stop()
+	}
+	if err := <-done; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return err
+	}
+	return nil
+}
+
+// ListenSocket listens on a Unix socket of mode 0600 and lets in only peers whose user
+// id is our own, root's or one of uids. A stale socket file is replaced.
+func ListenSocket(ctx context.Context, path string, uids []int) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("stale socket: %w", err)
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen.sockets: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, fmt.Errorf("listen.sockets: %w", errors.Join(err, l.Close()))
+	}
+	return &checked{Listener: l, uids: uids}, nil
+}
+
+// Name is the service's name, as in its sockets' file names.
+func (s *Server) Name() string { return s.name }

@@ -1,0 +1,112 @@
+package rpc
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"syscall"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
+)
+
+// transport authenticates a connection by what it is: TLS, a Unix socket whose peer
+// was checked at accept, or the gateway's pipe.
+type transport struct {
+	credentials.TransportCredentials // TLS
+}
+
+func newTransport(cfg *tls.Config, _ []int) credentials.TransportCredentials {
+	return &transport{credentials.NewTLS(cfg)}
+}
+
+// ServerHandshake implements credentials.TransportCredentials.
+func (t *transport) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	switch c.(type) {
+	case *localConn:
+		return c, localAuth{}, nil
+	case *net.TCPConn:
+		return t.TransportCredentials.ServerHandshake(c)
+	}
+	return c, gatewayAuth{}, nil
+}
+
+// Clone implements credentials.TransportCredentials.
+func (t *transport) Clone() credentials.TransportCredentials {
+	return &transport{t.TransportCredentials.Clone()}
+}
+
+// localAuth marks a call by Unix socket.
+type localAuth struct{}
+
+// AuthType implements credentials.AuthInfo.
+func (localAuth) AuthType() string { return "unix" }
+
+// gatewayAuth marks a call by the REST gateway, which names the caller in metadata.
+type gatewayAuth struct{}
+
+// AuthType implements credentials.AuthInfo.
+func (gatewayAuth) AuthType() string { return "gateway" }
+
+// localConn is a Unix connection whose peer's user id is allowed.
+type localConn struct{ net.Conn }
+
+// checked lets only allowed users through.
+type checked struct {
+	net.Listener
+	uids []int
+}
+
+// Accept closes connections of other users and goes on.
+func (l *checked) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if uid, err := peerUID(c); err == nil && (uid == 0 || uid == os.Getuid() || slices.Contains(l.uids, uid)) {
+			return &localConn{c}, nil
+		}
+		if err := c.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			return nil, err
+		}
+	}
+}
+
+func peerUID(c net.Conn) (int, error) {
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		return 0, fmt.Errorf("%T has no peer user", c)
+	}
+	raw, err := u.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	uid, inner := -1, error(nil)
+	err = raw.Control(func(fd uintptr) {
+		var cred *syscall.Ucred
+		if cred, inner = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED); inner == nil {
+			uid = int(cred.Uid)
+		}
+	})
+	return uid, errors.Join(err, inner)
+}
+
+// IsLocal reports whether c came in by a socket made with ListenSocket.
+func IsLocal(c net.Conn) bool {
+	_, ok := c.(*localConn)
+	return ok
+}
+
+func dialPipe(l *bufconn.Listener) (*grpc.ClientConn, error) {
+	return grpc.NewClient("passthrough:///gateway",
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)))
+}
