@@ -44,6 +44,9 @@ func generate(ctx context.Context, root, out string) error {
 		if err := buf(ctx, root, "generate", "--template", template, "--path", "proto/"+dir, "-o", out); err != nil {
 			return err
 		}
+		if err := title(filepath.Join(out, openapiDir, name+".swagger.json"), name, dir); err != nil {
+			return err
+		}
 		names = append(names, name)
 	}
 	return writeEmbed(filepath.Join(out, openapiDir), names)
@@ -117,7 +120,7 @@ func openapiTemplate(name string) (string, error) {
 		"inputs":  []map[string]any{{"directory": "proto"}},
 		"managed": map[string]any{
 			"enabled":  true,
-			"disable":  []map[string]any{{"path": "google"}, {"path": "protoc-gen-openapiv2"}},
+			"disable":  []map[string]any{{"path": "google"}},
 			"override": []map[string]any{{"file_option": "go_package_prefix", "value": goPackagePrefix}},
 		},
 		"plugins": []map[string]any{{
@@ -131,6 +134,29 @@ func openapiTemplate(name string) (string, error) {
 		return "", fmt.Errorf("template for %q: %w", name, err)
 	}
 	return string(text), nil
+}
+
+// title names a document for its service, where the plugin names it for a file.
+func title(path, name, dir string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("document of %s: %w", name, err)
+	}
+	var doc map[string]json.RawMessage
+	if err := json.Unmarshal(text, &doc); err != nil {
+		return fmt.Errorf("document of %s: %w", name, err)
+	}
+	info := map[string]string{"title": "Outrigger " + exportedName(name) + " API", "version": dir[strings.LastIndex(dir, "/")+1:]}
+	if doc["info"], err = json.Marshal(info); err != nil {
+		return fmt.Errorf("document of %s: %w", name, err)
+	}
+	if text, err = json.MarshalIndent(doc, "", "  "); err != nil {
+		return fmt.Errorf("document of %s: %w", name, err)
+	}
+	if err := os.WriteFile(path, append(text, '\n'), 0o644); err != nil {
+		return fmt.Errorf("document of %s: %w", name, err)
+	}
+	return nil
 }
 
 // exportedName turns pilot into Pilot and ca, an initialism, into CA.

@@ -1,4 +1,4 @@
-module github.com/outrigger-mesh/outrigger/tools/toolchain
+module github.com/outrigger-mesh/outrigger/tools/toolchain/protoc
 
 go 1.26.0
 
