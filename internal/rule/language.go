@@ -3,7 +3,10 @@ package rule
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
+	"unicode"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/ext"
@@ -93,7 +96,7 @@ func (l *Language) Compile(expr string, want Type) (*Program, error) {
 	}
 	checked, iss := l.env.Compile(text)
 	if iss != nil && iss.Err() != nil {
-		return nil, issue(iss)
+		return nil, issue(text, iss)
 	}
 	if err := l.refuse(text, checked); err != nil {
 		return nil, err
@@ -117,16 +120,42 @@ func (l *Language) Compile(expr string, want Type) (*Program, error) {
 	return p, nil
 }
 
-func issue(iss *cel.Issues) error {
+// issue makes an Error of the checker's first complaint, in the words of this package.
+func issue(text string, iss *cel.Issues) error {
 	all := iss.Errors()
 	if len(all) == 0 {
 		return &Error{Line: 1, Column: 1, Message: iss.Err().Error()}
 	}
 	first := all[0]
-	return &Error{
+	e := &Error{
 		Line: max(first.Location.Line(), 1), Column: max(first.Location.Column()+1, 1),
-		Message: first.Message,
+		Message: strings.ReplaceAll(first.Message, firstCall, "first"),
 	}
+	if strings.HasPrefix(e.Message, "undeclared reference to ") {
+		e.Message = unknownName(text, e)
+	}
+	return e
+}
+
+// unknownName says which name at the place of e nobody declared.
+func unknownName(text string, e *Error) string {
+	lines := strings.Split(text, "\n")
+	if e.Line > len(lines) {
+		return e.Message
+	}
+	rest := []rune(lines[e.Line-1])
+	rest = rest[min(e.Column-1, len(rest)):]
+	if len(rest) > 0 && rest[0] == '(' {
+		name, _, _ := strings.Cut(strings.TrimPrefix(e.Message, "undeclared reference to '"), "'")
+		return "function " + name + " is not known"
+	}
+	end := slices.IndexFunc(rest, func(r rune) bool {
+		return r != '.' && r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	})
+	if end < 0 {
+		end = len(rest)
+	}
+	return "attribute " + string(rest[:end]) + " is not known"
 }
 
 func celType(t Type) *cel.Type {
