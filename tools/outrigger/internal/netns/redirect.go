@@ -51,7 +51,13 @@ func (r Redirect) Install(space *Space) error {
 	if err := r.check(); err != nil {
 		return err
 	}
-	conn, err := nftables.New(nftables.WithNetNSFd(space.FD()))
+	// The library finds namespaces by thread number, which is another one in
+	// /proc where the caller lives in a process namespace; so it is called inside.
+	return space.Do(r.write)
+}
+
+func (r Redirect) write() error {
+	conn, err := nftables.New()
 	if err != nil {
 		return fmt.Errorf("open nftables: %w", err)
 	}

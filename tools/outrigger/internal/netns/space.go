@@ -91,3 +91,13 @@ func onThread(home *Space, fn func() error) error {
 	}()
 	return <-done
 }
+
+// Duplicate opens the namespace once more, for a process that is to inherit it.
+// The caller closes the file.
+func (s *Space) Duplicate() (*os.File, error) {
+	fd, err := unix.FcntlInt(s.file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("duplicate a network namespace: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "net"), nil
+}

@@ -1,0 +1,30 @@
+package fleet
+
+import "time"
+
+// Backoff says how long to wait before a process is started again: 100 ms,
+// doubled with each failure in a row, 5 s at most.
+type Backoff struct {
+	failures int
+}
+
+const (
+	firstPause = 100 * time.Millisecond
+	maxPause   = 5 * time.Second
+	// steady is how long a process must have run for its failure to count as
+	// the first.
+	steady = 10 * time.Second
+)
+
+// Next takes how long the process ran and returns the pause.
+func (b *Backoff) Next(ran time.Duration) time.Duration {
+	if ran >= steady {
+		b.failures = 0
+	}
+	pause := firstPause << min(b.failures, 6)
+	b.failures++
+	return min(pause, maxPause)
+}
+
+// Failures is the number of failures in a row.
+func (b *Backoff) Failures() int { return b.failures }

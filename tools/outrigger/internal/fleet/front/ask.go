@@ -1,0 +1,45 @@
+package front
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"time"
+
+	"github.com/outrigger-mesh/outrigger/tools/outrigger/internal/fleet"
+)
+
+// askPatience bounds a request; stopping a process takes the longest.
+const askPatience = 40 * time.Second
+
+// Ask sends a request to the fleet of a state folder. An answer that says why the
+// request was not carried out is an error.
+func Ask(ctx context.Context, state string, request fleet.Request) (fleet.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	path := filepath.Join(state, fleet.RunFolder, fleet.ControlSocket)
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "unix", path)
+	if err != nil {
+		return fleet.Response{}, &Refusal{
+			Problem: "no fleet answers on " + state, Cause: err,
+			Advice: "start one with `outrigger up`, or name its state folder with --state",
+		}
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	if err := json.NewEncoder(conn).Encode(request); err != nil {
+		return fleet.Response{}, fmt.Errorf("ask the fleet: %w", err)
+	}
+	var response fleet.Response
+	if err := json.NewDecoder(conn).Decode(&response); err != nil {
+		return fleet.Response{}, fmt.Errorf("ask the fleet: %w", err)
+	}
+	if response.Error != "" {
+		return response, errors.New(response.Error)
+	}
+	return response, nil
+}

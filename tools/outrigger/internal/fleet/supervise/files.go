@@ -1,0 +1,106 @@
+package supervise
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/outrigger-mesh/outrigger/tools/outrigger/internal/netns"
+)
+
+// childFiles are the descriptors of a process and their other ends.
+type childFiles struct {
+	child  []*os.File
+	output *os.File
+	spec   *os.File
+	join   net.Conn // nil if it gets no tokens
+}
+
+func openFiles(space *netns.Space, join bool) (*childFiles, error) {
+	f := &childFiles{}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, fmt.Errorf("open standard input: %w", err)
+	}
+	output, outputEnd, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open output: %w", err), null.Close())
+	}
+	specEnd, spec, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open pipe: %w", err), null.Close(), output.Close(), outputEnd.Close())
+	}
+	f.output, f.spec = output, spec
+	f.child = []*os.File{null, outputEnd, outputEnd, specEnd}
+	network, err := space.Duplicate()
+	if err == nil {
+		f.child = append(f.child, network)
+	}
+	if err == nil && join {
+		err = f.openJoin()
+	}
+	if err != nil {
+		f.closeChildEnds()
+		f.closeOwnEnds()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *childFiles) openJoin() error {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open join socket: %w", err)
+	}
+	own := os.NewFile(uintptr(pair[0]), "join")
+	defer own.Close()
+	f.child = append(f.child, os.NewFile(uintptr(pair[1]), "join"))
+	f.join, err = net.FileConn(own)
+	if err != nil {
+		return fmt.Errorf("open join socket: %w", err)
+	}
+	return nil
+}
+
+func (f *childFiles) numbers() []uintptr {
+	numbers := make([]uintptr, 0, len(f.child))
+	for _, file := range f.child {
+		numbers = append(numbers, file.Fd())
+	}
+	return numbers
+}
+
+func (f *childFiles) closeChildEnds() {
+	for _, file := range f.child {
+		file.Close()
+	}
+}
+
+func (f *childFiles) closeOwnEnds() {
+	f.output.Close()
+	f.spec.Close()
+	if f.join != nil {
+		f.join.Close()
+	}
+}
+
+// writeOwned writes a file that only the given user can read.
+func writeOwned(path string, text []byte, uid uint32) error {
+	temporary := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new")
+	if err := os.WriteFile(temporary, text, 0o600); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if uid != 0 {
+		if err := os.Chown(temporary, int(uid), int(uid)); err != nil {
+			return fmt.Errorf("write %s: %w", path, err)
+		}
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
