@@ -33,6 +33,9 @@ const (
 
 // judge checks one file against the table.
 func (t table) judge(s source) []problem {
+	if !t.known(s.dir) {
+		return []problem{{at: s.fset.Position(s.file.Package), text: "package " + s.dir + " is in no row", why: whyRow}}
+	}
 	var found []problem
 	for _, imp := range s.imports() {
 		text, why := t.refuse(s, imp.path)
@@ -44,6 +47,20 @@ func (t table) judge(s source) []problem {
 		found = append(found, clocks(s)...)
 	}
 	return found
+}
+
+// known tells whether a folder has a row.
+func (t table) known(dir string) bool {
+	parts := strings.SplitN(dir, "/", 3)
+	switch {
+	case parts[0] == "services" && len(parts) > 1:
+		svc, ok := t.Services[parts[1]]
+		class, _ := svc.classOf(strings.Join(parts[2:], "/"))
+		return ok && class != classUnknown
+	case parts[0] == "internal" && len(parts) > 1:
+		return t.sharedAt(parts[1]) >= 0
+	}
+	return t.folderOf(dir) != nil
 }
 
 // refuse returns who must not import the path and why, or nothing.
@@ -90,15 +107,8 @@ const (
 // refuseService applies the rows of one service; imp is relative to the repository if
 // it is ours.
 func (t table) refuseService(s source, parts []string, k kind, imp string) (string, string) {
-	svc, ok := t.Services[parts[1]]
-	if !ok {
-		return "service " + parts[1], whyRow
-	}
-	dir := strings.Join(parts[2:], "/")
-	class, named := svc.classOf(dir)
-	if class == classUnknown {
-		return string(class), whyRow
-	}
+	svc := t.Services[parts[1]]
+	class, named := svc.classOf(strings.Join(parts[2:], "/"))
 	prefix := "services/" + parts[1]
 	who := string(class)
 	if s.test {
@@ -176,9 +186,6 @@ func (s service) refuseSame(class class, who, named, to string) (string, string)
 // refuseShared applies the order of the shared parts.
 func (t table) refuseShared(test bool, name string, k kind, imp string) (string, string) {
 	at := t.sharedAt(name)
-	if at < 0 {
-		return "shared part " + name, whyRow
-	}
 	row := t.Shared[at]
 	who := "shared part " + name
 	switch k {
@@ -218,16 +225,21 @@ func (t table) sharedAt(name string) int {
 
 // refuseFolder applies the rows of what is no service.
 func (t table) refuseFolder(dir string, k kind, imp string) (string, string) {
-	for _, f := range t.Folders {
-		if !below(dir, []string{f.Path}) {
-			continue
-		}
-		if k == third && !below(imp, f.Third) || k == ours && !below(imp, f.May) {
-			return "code in " + f.Path, f.Because
-		}
-		return "", ""
+	f := t.folderOf(dir)
+	if k == third && !below(imp, f.Third) || k == ours && !below(imp, f.May) {
+		return "code in " + f.Path, f.Because
 	}
-	return "code in " + dir, whyRow
+	return "", ""
+}
+
+// folderOf finds the row of a folder that is no service, or nil.
+func (t table) folderOf(dir string) *folder {
+	for i := range t.Folders {
+		if below(dir, []string{t.Folders[i].Path}) {
+			return &t.Folders[i]
+		}
+	}
+	return nil
 }
 
 // isPure tells whether a folder belongs to a PURE package of a service.

@@ -39,13 +39,17 @@ func run(root string, text []byte, out io.Writer) (int, error) {
 		return 0, err
 	}
 	var found []problem
+	strangers := map[string]bool{} // a folder without row is told once
 	for _, dir := range dirs {
 		files, err := scan(root, dir)
 		if err != nil {
 			return 0, err
 		}
 		for _, f := range files {
-			found = append(found, t.judge(f)...)
+			if !strangers[f.dir] {
+				found = append(found, t.judge(f)...)
+			}
+			strangers[f.dir] = strangers[f.dir] || !t.known(f.dir)
 		}
 	}
 	sort.Slice(found, func(i, j int) bool {

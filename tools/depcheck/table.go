@@ -116,7 +116,7 @@ const (
 	classPure    class = "PURE package"
 	classState   class = "STATE package"
 	classEdge    class = "IN or OUT package"
-	classUnknown class = "package in no row"
+	classUnknown class = ""
 )
 
 // classOf finds the row of a folder below the service and the folder that the row names,

@@ -68,7 +68,7 @@ func write(t *testing.T, path string, text []byte) {
 func TestReadRefusesBrokenFiles(t *testing.T) {
 	cases := map[string]map[string]string{
 		"no go.work":     {"a/go.mod": "module a"},
-		"broken go.work": {"go.work": "use use use"},
+		"broken go.work": {"go.work": "use ("},
 		"broken go.mod":  {"go.work": "go 1.26.0\nuse ./a", "a/go.mod": "modul a"},
 	}
 	for name, files := range cases {

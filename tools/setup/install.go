@@ -214,7 +214,7 @@ func (in *installer) lock(ctx context.Context) (func(), error) {
 	if err != nil {
 		return nil, fmt.Errorf("locking the tools folder: %w", err)
 	}
-	return func() { f.Close() }, nil
+	return func() { _ = f.Close() }, nil // closing unlocks; there is nobody to tell
 }
 
 // place writes a file so that it appears complete or not at all.
