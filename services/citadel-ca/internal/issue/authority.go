@@ -104,6 +104,10 @@ func (a Authority) Window() policy.Window {
 // Certificate is the one that signs. Not to be changed.
 func (a Authority) Certificate() *x509.Certificate { return a.cert }
 
+// ChainPEM is the signing certificate, unless it is a root, and those above it without
+// the root: what follows a leaf.
+func (a Authority) ChainPEM() []byte { return bytes.Clone(a.chain) }
+
 // BundlePEM holds the roots to trust.
 func (a Authority) BundlePEM() []byte { return bytes.Clone(a.bundle) }
 
