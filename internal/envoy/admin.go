@@ -84,7 +84,7 @@ func (a *Admin) Listeners(ctx context.Context) ([]Listener, error) {
 
 // LoadedCertificate is one that a TLS context of Envoy holds.
 type LoadedCertificate struct {
-	Serial   string // hexadecimal, lower case
+	Serial   string // hexadecimal, lower case, without leading zeros
 	URIs     []string
 	NotAfter time.Time
 }
@@ -126,7 +126,7 @@ func eachChain(d *json.Decoder, f func(LoadedCertificate)) error {
 			return err //nolint:wrapcheck // get says of what
 		}
 		for _, c := range entry.Chain {
-			loaded := LoadedCertificate{Serial: strings.ToLower(c.Serial), NotAfter: c.Expires}
+			loaded := LoadedCertificate{Serial: strings.TrimLeft(strings.ToLower(c.Serial), "0"), NotAfter: c.Expires}
 			for _, san := range c.SANs {
 				loaded.URIs = append(loaded.URIs, san.URI)
 			}

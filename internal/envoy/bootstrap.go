@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -67,7 +66,10 @@ func (n Node) check() error {
 func (n Node) json() object {
 	meta := object{
 		"NAME": n.Workload, "NAMESPACE": n.Namespace, "ACCOUNT": n.Account,
-		"ROLE": string(n.Role), "DOMAIN": n.Domain, "LABELS": maps.Clone(n.Labels),
+		"ROLE": string(n.Role), "DOMAIN": n.Domain, "LABELS": object{},
+	}
+	if len(n.Labels) > 0 {
+		meta["LABELS"] = n.Labels
 	}
 	if n.Listen.IsValid() {
 		meta["LISTEN_ADDRESS"] = n.Listen.Addr().String()

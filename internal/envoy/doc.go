@@ -17,10 +17,11 @@
 //
 // Every LDS and CDS response carries, as version_info (state of the world) or
 // system_version_info (delta), the decimal revision of the config it was made from, 1
-// or more, and the first answer to a proxy is made from a world that is loaded. Envoy
-// shows the version of the last response that it accepted and that changed anything, in
-// the stats listener_manager.lds.version_text and cluster_manager.cds.version_text
-// (measured with 1.40, both protocols); a refused response leaves them as they were.
-// So a revision in both means that the first real config is in force, and it stays
-// there while pilot is away.
+// or more, and the first answer on a stream is made from a loaded world of pilot's
+// revision at that time. Envoy shows the version of the last response that it accepted
+// in the stats listener_manager.lds.version_text and cluster_manager.cds.version_text:
+// measured with 1.40, both protocols, also for a response that changes nothing or, of
+// a delta, is empty; a refused response leaves them as they were. So a revision in both
+// says that what pilot had when the proxy connected is in force, and goes on saying it
+// while pilot is away.
 package envoy

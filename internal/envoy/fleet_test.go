@@ -1,6 +1,7 @@
 package envoy_test
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"net/netip"
@@ -65,6 +66,7 @@ type proxy struct {
 	secrets *secrets
 	listen  netip.AddrPort
 	config  envoy.BootstrapConfig
+	sdsAPI  string // other than GRPC
 	admin   *envoy.Admin
 	process *envoy.Process
 	watch   *envoy.Watch
@@ -100,6 +102,9 @@ func (p *proxy) build(drain time.Duration) *run.Group {
 	bootstrap, err := envoy.Bootstrap(p.config)
 	if err != nil {
 		p.t.Fatal(err)
+	}
+	if p.sdsAPI != "" {
+		bootstrap = bytes.ReplaceAll(bootstrap, []byte(`"GRPC"`), []byte(`"`+p.sdsAPI+`"`))
 	}
 	log := slog.New(slog.DiscardHandler)
 	sds, err := envoy.ListenSDS(p.config.SDSSocket, p.secrets, log)
@@ -161,4 +166,18 @@ func within(t *testing.T, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// state asks Envoy now; the zero State if it does not answer yet.
+func (p *proxy) state() envoy.State {
+	s, err := p.admin.State(p.t.Context())
+	if err != nil {
+		return envoy.State{}
+	}
+	return s
+}
+
+func (p *proxy) waiting() string {
+	_, waiting := p.watch.State()
+	return waiting
 }

@@ -14,8 +14,7 @@ type State struct {
 	Info
 	Listeners    []Listener
 	Certificates []LoadedCertificate
-	// LDS and CDS are the revisions of the last responses that were accepted and
-	// changed something; 0 before the first.
+	// LDS and CDS are the revisions of the last accepted responses; 0 before the first.
 	LDS, CDS uint64
 	// Warming counts listeners that wait for what they need.
 	Warming int

@@ -73,9 +73,11 @@ func (s *subscription) next(c *identity.Certificate) (xdswire.Response, bool) {
 		return xdswire.Response{}, false
 	}
 	s.count++
-	res := xdswire.Response{
-		TypeURL: secretType, Nonce: strconv.Itoa(s.count), Version: strconv.Itoa(s.count),
-		Resources: all, Removed: removed,
+	res := xdswire.Response{TypeURL: secretType, Nonce: strconv.Itoa(s.count), Resources: all, Removed: removed}
+	// The version names the content, not the response: it must mean the same to an
+	// Envoy that comes from a stream of an earlier process.
+	for _, r := range all {
+		res.Version += r.Version
 	}
 	return res, true
 }

@@ -16,8 +16,9 @@ type Watch struct {
 
 	mu      sync.Mutex
 	state   State
+	pid     int // of the Envoy that gave state
 	waiting string
-	changed chan struct{} // closed and replaced when waiting changes
+	changed chan struct{} // closed and replaced when pid or waiting changes
 }
 
 // NewWatch asks nothing yet.
@@ -28,8 +29,12 @@ func NewWatch(admin *Admin, process *Process, want Wanted, log *slog.Logger) *Wa
 // State returns Envoy's last answer, and what it waits for, "" if it is ready. Safe for
 // concurrent use.
 func (w *Watch) State() (State, string) {
+	now, _ := w.process.PID()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.waiting == "" && w.pid != now {
+		return State{}, "Envoy: it ended and is started again"
+	}
 	return w.state, w.waiting
 }
 
@@ -88,11 +93,11 @@ func (w *Watch) ask(ctx context.Context, pid int) string {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if waiting != w.waiting {
-		w.log.Info("proxy", "ready", waiting == "", "waiting_for", waiting)
+	if waiting != w.waiting || pid != w.pid {
+		w.log.Info("proxy", "ready", waiting == "", "waiting_for", waiting, "pid", pid)
 		close(w.changed)
 		w.changed = make(chan struct{})
 	}
-	w.state, w.waiting = s, waiting
+	w.state, w.pid, w.waiting = s, pid, waiting
 	return waiting
 }

@@ -48,6 +48,12 @@ func Dir(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	t.Cleanup(func() {
+		if os.Getenv("KEEP") == "" {
+			_ = os.RemoveAll(dir)
+		} else {
+			println(dir)
+		}
+	})
 	return dir
 }

@@ -34,6 +34,7 @@ type Pilot struct {
 	refused []string
 	acked   map[string]uint64 // type to revision
 	acks    chan struct{}     // closed and replaced at each answer of a proxy
+	close   func()
 }
 
 // NewPilot serves as id on loopback, until the test ends.
@@ -55,9 +56,13 @@ func NewPilot(t testing.TB, ca *CA, id spiffe.ID) *Pilot {
 	srv := &http.Server{Handler: mux, TLSConfig: ca.ServerTLS(id, true)} //nolint:gosec // a test
 	served := make(chan struct{})
 	go func() { defer close(served); _ = srv.ServeTLS(l, "", "") }()
-	t.Cleanup(func() { _ = srv.Close(); <-served })
+	p.close = sync.OnceFunc(func() { _ = srv.Close(); <-served })
+	t.Cleanup(p.close)
 	return p
 }
+
+// Close ends every stream and takes no more.
+func (p *Pilot) Close() { p.close() }
 
 // Set replaces the world and pushes it to every stream.
 func (p *Pilot) Set(w World) {
