@@ -19,10 +19,13 @@ import (
 // defaultState is the state folder of commands that are not told another one.
 const defaultState = ".outrigger"
 
+// defaultEnvoy is where the set-up of the repository puts Envoy.
+const defaultEnvoy = ".tools/envoy/" + front.EnvoyVersion + "/envoy"
+
 const ingressName = "ingress"
 
 func newUp(s streams) *cobra.Command {
-	c := front.Config{State: defaultState, File: "deploy/local/fleet.yaml", Bin: binFolder(), Timeout: 2 * time.Minute}
+	c := front.Config{State: defaultState, File: "deploy/local/fleet.yaml", Bin: binFolder(), Envoy: defaultEnvoy, Timeout: 2 * time.Minute}
 	var ingress uint16
 	var publish []string
 	command := &cobra.Command{

@@ -34,6 +34,8 @@ type File struct {
 	Publish  []Publish `yaml:"publish"`
 	Reach    []Reach   `yaml:"reach"`
 	Welcome  Welcome   `yaml:"welcome"`
+	// UsesEnvoy says that ${ENVOY} occurs in the text.
+	UsesEnvoy bool `yaml:"-"`
 }
 
 // Network is the picture inside the namespaces.
@@ -184,6 +186,7 @@ func Parse(text []byte) (File, error) {
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return File{}, errors.New("holds more than one document")
 	}
+	f.UsesEnvoy = bytes.Contains(text, []byte("${ENVOY}"))
 	return f, f.check()
 }
 

@@ -68,15 +68,7 @@ func service(args []string) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /readyz", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, who) })
-	mux.HandleFunc("GET /fetch", func(w http.ResponseWriter, r *http.Request) {
-		response, err := http.Get(r.URL.Query().Get("url"))
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadGateway)
-			return
-		}
-		defer response.Body.Close()
-		io.Copy(w, response.Body)
-	})
+	mux.HandleFunc("GET /fetch", fetch)
 	return http.ListenAndServe(args[0], mux)
 }
 
@@ -177,8 +169,20 @@ func proxy([]string) error {
 // app serves at a port. GET /fetch calls another URL.
 func app(args []string) error {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /fetch", fetch)
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, identity()) })
 	return http.ListenAndServe(args[0], mux)
+}
+
+// fetch gets another URL.
+func fetch(w http.ResponseWriter, r *http.Request) {
+	response, err := http.Get(r.URL.Query().Get("url"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	defer response.Body.Close()
+	io.Copy(w, response.Body)
 }
 
 // broken says why and gives up.
@@ -186,6 +190,9 @@ func broken([]string) error { return fmt.Errorf("cannot find my left shoe") }
 
 // deaf does not end when asked.
 func deaf([]string) error {
-	signal.Ignore(syscall.SIGTERM)
-	select {}
+	ignored := make(chan os.Signal, 1)
+	signal.Notify(ignored, syscall.SIGTERM)
+	for range ignored {
+	}
+	return nil
 }

@@ -64,7 +64,7 @@ func resolve(c Config) (resolved, error) {
 	if settings.Config, err = realPath(file.Config); err != nil {
 		return resolved{}, &Refusal{Problem: "the folder of configuration files cannot be used", Cause: err, Advice: "correct `config` in the fleet file " + c.File}
 	}
-	if c.Envoy != "" {
+	if file.UsesEnvoy {
 		if settings.Envoy, err = realPath(c.Envoy); err != nil {
 			return resolved{}, envoyRefusal(c.Envoy, err)
 		}

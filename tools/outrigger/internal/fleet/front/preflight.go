@@ -37,7 +37,7 @@ func preflight(ctx context.Context, c Config, r resolved) error {
 			return err
 		}
 	}
-	if c.Envoy == "" {
+	if !r.file.UsesEnvoy {
 		return nil
 	}
 	return checkEnvoy(ctx, c.Envoy)
@@ -136,6 +136,6 @@ func checkEnvoy(ctx context.Context, path string) error {
 func envoyRefusal(path string, err error) error {
 	return &Refusal{
 		Problem: "Envoy at " + path + " cannot be used", Cause: err,
-		Advice: "install Envoy " + EnvoyVersion + " with `make tools`, or name its binary with --envoy",
+		Advice: "install Envoy " + EnvoyVersion + " with `make setup`, or name its binary with --envoy",
 	}
 }
