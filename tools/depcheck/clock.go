@@ -30,6 +30,32 @@ func clocks(s source) []problem {
 	return found
 }
 
+// sleeps finds waiting by time: in a test it is slow or flaky, elsewhere it ignores that
+// its caller wants to stop. In a file of synctest bubbles time is virtual.
+func sleeps(s source) []problem {
+	clock := timeName(s.file)
+	if clock == "" {
+		return nil
+	}
+	for _, imp := range s.imports() {
+		if imp.path == "testing/synctest" {
+			return nil
+		}
+	}
+	var found []problem
+	ast.Inspect(s.file, func(n ast.Node) bool {
+		sel, ok := n.(*ast.SelectorExpr)
+		if !ok || sel.Sel.Name != "Sleep" {
+			return true
+		}
+		if pkg, ok := sel.X.(*ast.Ident); ok && pkg.Name == clock {
+			found = append(found, problem{s.fset.Position(n.Pos()), "time.Sleep outside a synctest bubble", "wait for the event or for the context's end"})
+		}
+		return true
+	})
+	return found
+}
+
 // timeName is the name under which the file imports package time, or "".
 func timeName(f *ast.File) string {
 	for _, spec := range f.Imports {

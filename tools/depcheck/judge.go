@@ -13,7 +13,7 @@ type problem struct {
 	why  string
 }
 
-// purePackages are the parts of std that do I/O, log, wait or start something; netip and
+// impure are the parts of std that do I/O, log, wait or start something; netip and
 // url are values and stay allowed.
 var impure = []string{"net", "os", "log", "context", "syscall", "io/ioutil", "plugin", "runtime", "expvar", "database/sql"}
 
@@ -44,9 +44,9 @@ func (t table) judge(s source) []problem {
 		}
 	}
 	if !s.test && t.isPure(s.dir) {
-		found = append(found, clocks(s)...)
+		return append(found, clocks(s)...)
 	}
-	return found
+	return append(found, sleeps(s)...)
 }
 
 // known tells whether a folder has a row.
@@ -175,7 +175,11 @@ func (s service) refuseSame(class class, who, named, to string) (string, string)
 		return who, whyMain
 	case class == classRoot:
 		return "", "" // an external test of the root imports it
-	case below(to, []string{named}), target == classPure:
+	case below(to, []string{named}), target == classAPI:
+		return "", ""
+	case class == classAPI:
+		return who, "authors outside the service import it, so it imports nothing that they may not"
+	case target == classPure:
 		return "", ""
 	case class == classPure:
 		return who, whyPure

@@ -1,7 +1,8 @@
-// Command depcheck enforces which way imports may point.
+// Command depcheck enforces which way imports may point, and that pure packages have no
+// clock and nobody sleeps.
 //
 // In come the modules that go.work lists and the table in table.yaml; out comes one line
-// per import that the table does not allow, with the reason for the ban, and exit code 1.
+// per import or call that is not allowed, with the reason for the ban, and exit code 1.
 // It reads source files only: it builds nothing and needs no network.
 package main
 
@@ -23,7 +24,7 @@ func main() {
 		os.Exit(2)
 	}
 	if n > 0 {
-		fmt.Fprintf(os.Stderr, "depcheck: %d imports point the wrong way\n", n)
+		fmt.Fprintf(os.Stderr, "depcheck: %d imports or calls are not allowed\n", n)
 		os.Exit(1)
 	}
 }

@@ -38,12 +38,14 @@ type shared struct {
 	StdOnly string   `yaml:"stdOnly"` // the reason, if only std and such siblings are allowed
 }
 
-// service is one module below services. Keys are folders below the service.
+// service is one module below services. Keys are folders below the service. API packages
+// are what authors outside the service import; inside, everybody may.
 type service struct {
 	// Shared, if given, is all that the service may import of internal; Light is why.
 	Shared []string         `yaml:"shared"`
 	Light  string           `yaml:"light"`
 	Root   entry            `yaml:"root"`
+	API    map[string]entry `yaml:"api"`
 	Pure   map[string]entry `yaml:"pure"`
 	State  map[string]entry `yaml:"state"`
 	Edge   map[string]entry `yaml:"edge"`
@@ -98,7 +100,7 @@ func parseTable(text []byte) (table, error) {
 // folders lists every folder of the service that the table names, sorted.
 func (s service) folders() []string {
 	var all []string
-	for _, m := range []map[string]entry{s.Pure, s.State, s.Edge} {
+	for _, m := range []map[string]entry{s.API, s.Pure, s.State, s.Edge} {
 		for dir := range m {
 			all = append(all, dir)
 		}
@@ -113,6 +115,7 @@ type class string
 const (
 	classRoot    class = "service root"
 	classMain    class = "main package"
+	classAPI     class = "API package"
 	classPure    class = "PURE package"
 	classState   class = "STATE package"
 	classEdge    class = "IN or OUT package"
@@ -130,6 +133,8 @@ func (s service) classOf(dir string) (class, string) {
 	}
 	for named := dir; named != "."; named = path.Dir(named) {
 		switch {
+		case has(s.API, named):
+			return classAPI, named
 		case has(s.Pure, named):
 			return classPure, named
 		case has(s.State, named):
@@ -143,7 +148,7 @@ func (s service) classOf(dir string) (class, string) {
 
 // entryOf returns the row of a named folder.
 func (s service) entryOf(named string) entry {
-	for _, m := range []map[string]entry{s.Pure, s.State, s.Edge} {
+	for _, m := range []map[string]entry{s.API, s.Pure, s.State, s.Edge} {
 		if e, ok := m[named]; ok {
 			return e
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 
@@ -35,6 +36,7 @@ func (w workspace) check() []string {
 		}
 	}
 	problems = append(problems, w.checkVersions(byPath)...)
+	problems = append(problems, w.checkReplaced(byPath)...)
 	sort.Strings(problems)
 	return problems
 }
@@ -62,16 +64,13 @@ func (w workspace) checkListed() []string {
 	return problems
 }
 
-// checkSiblings wants each required sibling replaced by its folder, and nothing else
-// replaced, so that a module builds the same alone and in the workspace.
+// checkSiblings wants each required sibling replaced by its folder, so that a module
+// builds the same alone and in the workspace.
 func checkSiblings(dir string, mod *modfile.File, byPath map[string]string) []string {
 	var problems []string
 	replaced := map[string]string{}
 	for _, r := range mod.Replace {
 		replaced[r.Old.Path] = r.New.Path
-		if _, ok := byPath[r.Old.Path]; !ok {
-			problems = append(problems, fmt.Sprintf("%s/go.mod: replaces %s, which is no module of this repository", dir, r.Old.Path))
-		}
 	}
 	for _, req := range mod.Require {
 		to, ok := byPath[req.Mod.Path]
@@ -108,10 +107,7 @@ func (w workspace) checkVersions(byPath map[string]string) []string {
 				continue
 			}
 			direct[name] = direct[name] || !req.Indirect
-			if versions[name] == nil {
-				versions[name] = map[string][]string{}
-			}
-			versions[name][req.Mod.Version] = append(versions[name][req.Mod.Version], dir)
+			note(versions, name, req.Mod.Version, dir)
 		}
 	}
 	var problems []string
@@ -119,13 +115,54 @@ func (w workspace) checkVersions(byPath map[string]string) []string {
 		if !direct[name] || len(by) < 2 {
 			continue
 		}
-		var sides []string
-		for version, dirs := range by {
-			sort.Strings(dirs)
-			sides = append(sides, version+" in "+strings.Join(dirs, ", "))
-		}
-		sort.Strings(sides)
-		problems = append(problems, fmt.Sprintf("%s: %s", name, strings.Join(sides, "; ")))
+		problems = append(problems, fmt.Sprintf("%s: %s", name, sides(by)))
 	}
 	return problems
+}
+
+// checkReplaced wants a dependency that one module replaces to be replaced alike in every
+// module that requires it.
+func (w workspace) checkReplaced(byPath map[string]string) []string {
+	replaced := map[string]map[string][]string{} // dependency → replacement → folders
+	for dir, mod := range w.mods {
+		for _, r := range mod.Replace {
+			if _, ok := byPath[r.Old.Path]; !ok {
+				note(replaced, r.Old.Path, r.New.Path+"@"+r.New.Version, dir)
+			}
+		}
+	}
+	for dir, mod := range w.mods {
+		for _, req := range mod.Require {
+			name := req.Mod.Path
+			if replaced[name] != nil && !slices.ContainsFunc(mod.Replace, func(r *modfile.Replace) bool { return r.Old.Path == name }) {
+				note(replaced, name, "itself", dir)
+			}
+		}
+	}
+	var problems []string
+	for name, by := range replaced {
+		if len(by) > 1 {
+			problems = append(problems, fmt.Sprintf("%s is replaced by %s", name, sides(by)))
+		}
+	}
+	return problems
+}
+
+// note adds dir to all[name][what].
+func note(all map[string]map[string][]string, name, what, dir string) {
+	if all[name] == nil {
+		all[name] = map[string][]string{}
+	}
+	all[name][what] = append(all[name][what], dir)
+}
+
+// sides tells which folders hold which value, sorted.
+func sides(by map[string][]string) string {
+	var all []string
+	for what, dirs := range by {
+		sort.Strings(dirs)
+		all = append(all, what+" in "+strings.Join(dirs, ", "))
+	}
+	sort.Strings(all)
+	return strings.Join(all, "; ")
 }

@@ -142,12 +142,12 @@ func output(ctx context.Context, dir string, env []string, name string, args ...
 
 // tail keeps the last lines of a command's output.
 func tail(text string) string {
-	const most = 1500 // bytes: some twenty lines
-	text = strings.TrimSpace(text)
-	if len(text) > most {
-		text = "… " + text[len(text)-most:]
+	const most = 4
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	if len(lines) > most {
+		lines = lines[len(lines)-most:]
 	}
-	if text == "" {
+	if text = strings.Join(lines, "\n"); text == "" {
 		return "it printed nothing"
 	}
 	return text
