@@ -19,6 +19,7 @@ import (
 type Store interface {
 	Authority() issue.Authority
 	Signer(ctx context.Context) crypto.Signer
+	Ready() error
 	Run(ctx context.Context) error
 }
 
@@ -106,6 +107,9 @@ func domain(t *testing.T, open Open) {
 
 func runs(t *testing.T, open Open) {
 	s := must(t, open)
+	if err := s.Ready(); err != nil {
+		t.Errorf("open and not ready: %v", err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()

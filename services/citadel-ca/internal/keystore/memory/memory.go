@@ -67,6 +67,9 @@ func (s *Store) Authority() issue.Authority { return s.authority }
 // Signer returns the key. It takes no time to speak of, so ctx does not matter.
 func (s *Store) Signer(context.Context) crypto.Signer { return s.key }
 
+// Ready has nothing to complain of.
+func (s *Store) Ready() error { return nil }
+
 // Run waits for ctx to end: there is nothing to look after.
 func (s *Store) Run(ctx context.Context) error {
 	<-ctx.Done()
