@@ -31,7 +31,7 @@ func (v Variables) expand(text string) (string, error) {
 	expanded := variable.ReplaceAllStringFunc(text, func(found string) string {
 		name := strings.TrimSuffix(strings.TrimPrefix(found, "${"), "}")
 		value, known := v[name]
-		if !known && unknown == nil {
+		if (!known || !strings.HasSuffix(found, "}")) && unknown == nil {
 			unknown = fmt.Errorf("%s: unknown variable; known here: %s", found, strings.Join(slices.Sorted(maps.Keys(v)), " "))
 		}
 		return value

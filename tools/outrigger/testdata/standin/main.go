@@ -16,7 +16,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"syscall"
 )
 
@@ -34,9 +34,10 @@ func main() {
 	}
 }
 
-// authority mints numbered tokens at RUN/authority.rest.sock.
+// authority mints tokens, numbered for each identity, at the socket that is named.
 func authority(args []string) error {
-	var minted atomic.Int64
+	var mu sync.Mutex
+	minted := map[string]int{}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /readyz", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /v1/bundle", func(w http.ResponseWriter, _ *http.Request) {
@@ -48,7 +49,10 @@ func authority(args []string) error {
 			http.Error(w, "bad request", http.StatusBadRequest)
 			return
 		}
-		fmt.Fprintf(w, `{"token":"token %d for %s"}`, minted.Add(1), in.ID)
+		mu.Lock()
+		defer mu.Unlock()
+		minted[in.ID]++
+		fmt.Fprintf(w, `{"token":"token %d for %s"}`, minted[in.ID], in.ID)
 	})
 	listener, err := net.Listen("unix", args[0])
 	if err != nil {
