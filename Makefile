@@ -41,6 +41,8 @@ run: ## start the whole mesh on this machine; Ctrl-C stops all of it
 	@$(MAKE) --no-print-directory build
 	@exec bin/outrigger up $(ARGS)
 
+# groups exits 1 if a group failed and 3 if none did and some could not run; make tells
+# that as "Error 3" and, as always, exits 2 itself.
 test: test-groups ## run every test; make test-<group> runs one group, make test-list lists them
 	@exec .tools/bin/groups
 

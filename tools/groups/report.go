@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -33,7 +34,7 @@ func report(out io.Writer, results []result, ci bool) int {
 		total += r.took
 		fmt.Fprintf(out, "%-16s %-8s %8.1f", r.name, r.state, r.took.Seconds())
 		if r.reason != "" {
-			fmt.Fprintf(out, "  %s", r.reason)
+			fmt.Fprintf(out, "  %s", cut(r.reason))
 		}
 		fmt.Fprintln(out)
 	}
@@ -49,4 +50,14 @@ func report(out io.Writer, results []result, ci bool) int {
 		return exitNotRun
 	}
 	return exitPassed
+}
+
+// cut shortens a reason to what fits beside the table; the whole stands with the group.
+func cut(reason string) string {
+	const most = 160
+	text := []rune(strings.ReplaceAll(reason, "\n", " "))
+	if len(text) > most {
+		return string(text[:most-1]) + "…"
+	}
+	return string(text)
 }
