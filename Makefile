@@ -15,7 +15,7 @@ export GOWORK := off
 GO      := go
 TOOL    := $(GO) -C tools run
 MODULES := $(shell sed -n 's,^[[:space:]]*\./,,p' go.work 2>/dev/null)
-MAINS   := $(wildcard services/*/cmd/*) $(wildcard samples/*/cmd/*)
+MAINS   := $(patsubst %/,%,$(sort $(dir $(wildcard services/*/cmd/*/*.go samples/*/cmd/*/*.go))))
 # ARGS are handed to outrigger up by "make run": make run ARGS="--ingress 127.0.0.1:9000".
 ARGS    ?=
 
