@@ -25,8 +25,8 @@
 // fault.Conflict, which names the key. A batch that is too large is refused with
 // fault.Exhausted before anything is sent. fault.Unavailable means that the bus could
 // not be asked, or that its answer was lost: then the batch may have been accepted,
-// and sending it again with the same BasedOn is safe, because it can only be accepted
-// once. When Apply returns without error the batch is on the server's disk, with the
+// and sending it again with the same BasedOn is safe, because it can be accepted only
+// once (with Any, it is accepted again and changes nothing but its numbers). When Apply returns without error the batch is on the server's disk, with the
 // sync settings we ship also in the sense of fsync.
 //
 // # Reading

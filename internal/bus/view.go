@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -18,10 +19,16 @@ type view struct {
 	instance string // "" if not read from the bus yet
 	revision uint64
 	live     map[Key]Entry
-	dead     map[Key]Entry
+	dead     map[Key]grave
 }
 
-func newView() *view { return &view{live: map[Key]Entry{}, dead: map[Key]Entry{}} }
+// grave is a tombstone and when it was learned of.
+type grave struct {
+	Entry
+	at time.Time
+}
+
+func newView() *view { return &view{live: map[Key]Entry{}, dead: map[Key]grave{}} }
 
 // decode turns a message into an entry. An error means that somebody else wrote it.
 func decode(m Message) (Entry, error) {
@@ -44,13 +51,13 @@ func decode(m Message) (Entry, error) {
 
 // add takes entries in the order of Seq and returns those that are news, each key
 // once. What was seen before is no news.
-func (v *view) add(entries []Entry) []Entry {
+func (v *view) add(entries []Entry, now time.Time) []Entry {
 	news := map[Key]Entry{}
 	for _, e := range entries {
 		if e.Seq <= v.seq(e.Key) {
 			continue
 		}
-		v.put(e)
+		v.put(e, now)
 		news[e.Key] = e
 	}
 	return sorted(news)
@@ -58,14 +65,19 @@ func (v *view) add(entries []Entry) []Entry {
 
 func (v *view) seq(k Key) uint64 { return max(v.live[k].Seq, v.dead[k].Seq) }
 
-func (v *view) put(e Entry) {
+func (v *view) put(e Entry, now time.Time) {
 	if e.Envelope.GetDeleted() {
 		delete(v.live, e.Key)
-		v.dead[e.Key] = e
+		v.dead[e.Key] = grave{e, now}
 		return
 	}
 	delete(v.dead, e.Key)
 	v.live[e.Key] = e
+}
+
+// forget drops tombstones learned of before a time.
+func (v *view) forget(before time.Time) {
+	maps.DeleteFunc(v.dead, func(_ Key, g grave) bool { return g.at.Before(before) })
 }
 
 // changes returns what leads from old to v: entries that differ, and a deletion for
@@ -82,7 +94,7 @@ func (v *view) changes(old *view) []Entry {
 			continue
 		}
 		if d, ok := v.dead[k]; ok {
-			diff[k] = d
+			diff[k] = d.Entry
 			continue
 		}
 		diff[k] = Entry{Key: k, Revision: v.revision, Envelope: tombstone(e.Envelope)}
@@ -123,4 +135,9 @@ func (v *view) judge(i Info) string {
 		return fmt.Sprintf("the bus went back to revision %d; revision %d was seen here", i.Last, v.revision)
 	}
 	return ""
+}
+
+// bySeq orders messages by number.
+func bySeq(m map[string]Message) []Message {
+	return slices.SortedFunc(maps.Values(m), func(a, b Message) int { return cmp.Compare(a.Seq, b.Seq) })
 }
