@@ -1,0 +1,133 @@
+package ingest
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	configv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/config/v1"
+)
+
+const maxPort = 65535
+
+// service checks one Service by itself.
+func service(s *configv1.Service, say report) {
+	if len(s.GetPorts()) == 0 {
+		say("spec.ports", "missing: a service has at least one port")
+	}
+	byName, byNumber := map[string]int{}, map[uint32]int{}
+	for i, p := range s.GetPorts() {
+		field := fmt.Sprintf("spec.ports[%d]", i)
+		if !isLabel(p.GetName()) {
+			say(field+".name", "%q: want one DNS label", p.GetName())
+		}
+		if p.GetNumber() < 1 || p.GetNumber() > maxPort {
+			say(field+".number", "%d: want 1 to %d", p.GetNumber(), maxPort)
+		}
+		if first, twice := byName[p.GetName()]; twice {
+			say(field+".name", "%q is the name of spec.ports[%d] already", p.GetName(), first)
+		}
+		if first, twice := byNumber[p.GetNumber()]; twice {
+			say(field+".number", "%d is the number of spec.ports[%d] already", p.GetNumber(), first)
+		}
+		byName[p.GetName()], byNumber[p.GetNumber()] = i, i
+	}
+	labels(s.GetSelector(), "spec.selector", say)
+	virtualAddress(s, say)
+	for i, r := range s.GetIngress() {
+		ingressRoute(s, r, fmt.Sprintf("spec.ingress[%d]", i), say)
+	}
+	for i, h := range s.GetExternalHosts() {
+		if !isDomain(h) || !strings.Contains(h, ".") {
+			say(fmt.Sprintf("spec.externalHosts[%d]", i), "%q: want a full host name in lower case", h)
+		}
+	}
+}
+
+func virtualAddress(s *configv1.Service, say report) {
+	if s.GetAddress() == "" {
+		return
+	}
+	a, err := netip.ParseAddr(s.GetAddress())
+	switch {
+	case s.GetHeadless():
+		say("spec.address", "a headless service has no address of its own")
+	case err != nil || !a.Is4():
+		say("spec.address", "%q: want an IPv4 address", s.GetAddress())
+	case !usable(a):
+		say("spec.address", "%s cannot be the address of a service", a)
+	}
+}
+
+func usable(a netip.Addr) bool {
+	return a.Zone() == "" && !a.IsUnspecified() && !a.IsMulticast() && !a.IsLinkLocalUnicast() &&
+		a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
+}
+
+// isHTTP tells whether requests on a port are routed one by one.
+func isHTTP(p *configv1.Port) bool {
+	switch p.GetProtocol() {
+	case configv1.Protocol_HTTP, configv1.Protocol_HTTP2, configv1.Protocol_GRPC:
+		return true
+	}
+	return false
+}
+
+// ingressRoute checks one way in.
+func ingressRoute(s *configv1.Service, r *configv1.IngressRoute, field string, say report) {
+	for i, h := range r.GetHosts() {
+		if h != "*" && !isDomain(strings.TrimPrefix(h, "*.")) {
+			say(fmt.Sprintf("%s.hosts[%d]", field, i), `%q: want a host name in lower case without port, "*" or "*.suffix"`, h)
+		}
+	}
+	for i, p := range r.GetPaths() {
+		at := fmt.Sprintf("%s.paths[%d]", field, i)
+		if _, ok := p.GetMatch().(*configv1.StringMatch_Regex); ok {
+			say(at+".regex", notYet+": paths at ingress are exact or prefix")
+			continue
+		}
+		stringMatch(p, at, true, say)
+		if text := p.GetExact() + p.GetPrefix(); text != "" && !strings.HasPrefix(text, "/") {
+			say(at, "%q: a path begins with /", text)
+		}
+	}
+	web := slices.DeleteFunc(slices.Clone(s.GetPorts()), func(p *configv1.Port) bool { return !isHTTP(p) })
+	named := slices.ContainsFunc(web, func(p *configv1.Port) bool { return p.GetName() == r.GetPort() })
+	switch {
+	case r.GetPort() == "" && len(web) != 1:
+		say(field+".port", "missing: the service has %d HTTP ports, so it must be said which one", len(web))
+	case r.GetPort() != "" && !named:
+		say(field+".port", "%q is the name of no HTTP port of the service", r.GetPort())
+	}
+}
+
+// workload checks one Workload by itself.
+func workload(o *configv1.Object, say report) {
+	w := o.GetWorkload()
+	a, err := netip.ParseAddr(w.GetAddress())
+	switch {
+	case w.GetAddress() == "":
+		say("spec.address", "missing")
+	case err != nil:
+		say("spec.address", "%q: want an IPv4 or IPv6 address", w.GetAddress())
+	case !usable(a):
+		say("spec.address", "%s cannot be the address of a workload", a)
+	}
+	labels(w.GetLabels(), "spec.labels", say)
+	if w.GetAccount() != "" && !isDomain(w.GetAccount()) {
+		say("spec.account", "%q: want the name of a service account", w.GetAccount())
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.GetPorts())) {
+		field := "spec.ports[" + name + "]"
+		if !isLabel(name) {
+			say(field, "%q: want the name of a service's port", name)
+		}
+		if n := w.GetPorts()[name]; n < 1 || n > maxPort {
+			say(field, "%d: want 1 to %d", n, maxPort)
+		}
+	}
+	span(w.GetLease(), time.Second, longest, "spec.lease", say)
+}
