@@ -49,9 +49,6 @@ type Server struct {
 	ops  http.Handler
 }
 
-// maxBody bounds a request body, in bytes.
-const maxBody = 16 << 20
-
 // NewServer returns the REST side of s.
 func NewServer(cfg rpc.Config, s *rpc.Server, tlsConfig *tls.Config, tel *telemetry.Telemetry, api API) (*Server, error) {
 	mux := runtime.NewServeMux(
@@ -67,7 +64,7 @@ func NewServer(cfg rpc.Config, s *rpc.Server, tlsConfig *tls.Config, tel *teleme
 		}
 	}
 	root := http.NewServeMux()
-	root.Handle("/", http.MaxBytesHandler(mux, maxBody))
+	root.Handle("/", http.MaxBytesHandler(mux, int64(cfg.RequestLimit())))
 	root.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Write(api.OpenAPI) //nolint:errcheck // the client went away

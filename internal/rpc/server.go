@@ -33,6 +33,17 @@ type Config struct {
 	Sockets    string   `yaml:"sockets" help:"directory for the Unix sockets <service>.grpc.sock and <service>.rest.sock"`
 	SocketUIDs []int    `yaml:"socketUIDs" help:"user ids beside root and our own that may call by Unix socket"`
 	Admins     []string `yaml:"admins" help:"SPIFFE IDs that may call admin methods"`
+	// MaxRequest bounds a request in bytes, by gRPC and by REST; 0 is 16 MiB. Services
+	// that anybody may call set what their largest request needs.
+	MaxRequest int `yaml:"-"`
+}
+
+// RequestLimit is the largest request that is read, in bytes.
+func (c Config) RequestLimit() int {
+	if c.MaxRequest > 0 {
+		return c.MaxRequest
+	}
+	return maxMessage
 }
 
 // Access says who may call a method.
@@ -80,7 +91,7 @@ func NewServer(name string, cfg Config, tlsConfig *tls.Config, access map[string
 			otelgrpc.WithMeterProvider(tel.Meters), otelgrpc.WithPropagators(tel.Propagator))),
 		grpc.ChainUnaryInterceptor(s.unary),
 		grpc.ChainStreamInterceptor(s.stream),
-		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
+		grpc.MaxRecvMsgSize(cfg.RequestLimit()), grpc.MaxSendMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(1024),
 		grpc.ConnectionTimeout(10*time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
