@@ -42,7 +42,7 @@ func TestFleetComesUpAndLeavesNothing(t *testing.T) {
 func checkService(t *testing.T, u *up) {
 	who := u.get(t, "ingress", "/")
 	id := "spiffe://cluster.local/ns/outrigger-system/sa/pilot"
-	wantIn(t, who, "host=hub", "capabilities=0000000000000000", `resolver="nameserver 127.0.0.1\n"`)
+	wantIn(t, who, "own /proc=true", "host=hub", "capabilities=0000000000000000", `resolver="nameserver 127.0.0.1\n"`)
 	wantIn(t, who, fmt.Sprintf(`{"token":"token 1 for %s","id":"%s","bundle":"the bundle"}`, id, id), `"token 2 for`)
 	wantIn(t, who, "home=\""+u.site.path("state/pilot")+"\"")
 	if u.site.user {
@@ -117,7 +117,7 @@ func TestApplicationIsRedirectedAndReachesOutside(t *testing.T) {
 			"http://10.78.0.9:80/":    "outbound ",
 			"http://10.77.1.2:9080/":  "outbound ",
 			"http://10.77.0.1:4317/":  "outside",
-			"http://127.0.0.1:15021/": "host=reviews-v1",
+			"http://127.0.0.1:15021/": "own /proc=true host=reviews-v1",
 		} {
 			if got := u.get(t, "reviews", "/fetch?url="+url); !strings.HasPrefix(got, want) {
 				t.Errorf("the application fetched %s and got %q, want %q", url, got, want)

@@ -107,7 +107,8 @@ func identity() string {
 			}
 		}
 	}
-	return fmt.Sprintf("host=%s uid=%d gid=%d groups=%v capabilities=%s resolver=%q home=%q",
+	self, _ := os.Readlink("/proc/self")
+	return fmt.Sprintf("own /proc=%v ", self == strconv.Itoa(os.Getpid())) + fmt.Sprintf("host=%s uid=%d gid=%d groups=%v capabilities=%s resolver=%q home=%q",
 		host, os.Getuid(), os.Getgid(), groups, capabilities, resolver, os.Getenv("HOME"))
 }
 

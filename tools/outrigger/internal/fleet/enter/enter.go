@@ -104,11 +104,27 @@ func (s Spec) enterNamespaces() error {
 			return fmt.Errorf("put %s over %s: %w", bind.Source, bind.Target, err)
 		}
 	}
+	if err := mountProc(); err != nil {
+		return err
+	}
 	if s.Hostname == "" {
 		return nil
 	}
 	if err := unix.Sethostname([]byte(s.Hostname)); err != nil {
 		return fmt.Errorf("host name: %w", err)
+	}
+	return nil
+}
+
+// mountProc gives the program a /proc in which processes have the numbers that it
+// knows them by, and in which the machine's are not to be seen.
+func mountProc() error {
+	err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+	if errors.Is(err, unix.EPERM) {
+		return errors.New("/proc cannot be mounted: parts of it are hidden here, as in containers; run the fleet as root, or outside of the container")
+	}
+	if err != nil {
+		return fmt.Errorf("mount /proc: %w", err)
 	}
 	return nil
 }
