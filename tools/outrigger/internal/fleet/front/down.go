@@ -50,7 +50,9 @@ func Down(ctx context.Context, state string, out io.Writer) error {
 		return fmt.Errorf("stop process %d: %w", pid, err)
 	}
 	if err := awaitFree(ctx, file, downPatience); err != nil {
-		process.Kill()
+		if err := process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return fmt.Errorf("stop process %d: %w", pid, err)
+		}
 		if err := awaitFree(ctx, file, lockPatience); err != nil {
 			return fmt.Errorf("process %d and its fleet do not end: %w", pid, err)
 		}

@@ -94,7 +94,7 @@ func (i *inner) run(command *exec.Cmd) error {
 		i.process = command.Process
 		started <- err
 		if err == nil {
-			command.Wait() // how it ended is in its last report and in its crash file
+			_ = command.Wait() // how it ended is in its last report and in its crash file
 			close(i.ended)
 		}
 	}()
@@ -128,7 +128,7 @@ func (i *inner) tell(what any) error {
 
 // kill ends everything in the namespaces and waits for it.
 func (i *inner) kill() {
-	i.process.Kill()
+	_ = i.process.Kill() // it may have ended
 	<-i.ended
 }
 

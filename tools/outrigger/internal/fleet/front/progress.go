@@ -137,7 +137,7 @@ func (p *progress) draw(now time.Time) {
 	}
 	fmt.Fprintf(&text, "\x1b[2K%s\n", p.elapsed(now))
 	p.lines = len(p.latest.Processes) + 1
-	io.WriteString(p.out, text.String())
+	fmt.Fprint(p.out, text.String())
 	p.spoke = now
 }
 
@@ -180,7 +180,7 @@ func (p *progress) greet() {
 	for _, row := range p.latest.Processes {
 		fmt.Fprintf(table, "%s\t%v\t%d\t%s\n", row.Name, row.Address, row.PID, row.Log)
 	}
-	table.Flush()
+	_ = table.Flush() // to a terminal, as everything here
 	if len(p.latest.Published) > 0 {
 		p.published()
 	}

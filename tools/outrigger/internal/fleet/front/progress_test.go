@@ -44,7 +44,7 @@ func TestPlainProgressSaysEachChangeOnceAndGivesSignsOfLife(t *testing.T) {
   4.0s still to come: a (exit status 1); b (for a)
   5.0s a                            ready
   7.0s b                            ready
-ready in 7.0s
+` + `ready in 7.0s
 
 PROCESS  ADDRESS     PID  LOG
 a        invalid IP  7    /log

@@ -21,10 +21,11 @@ type File struct {
 	path  string
 	limit int64
 
-	mu   sync.Mutex
-	file *os.File
-	size int64
-	last []byte
+	mu     sync.Mutex
+	file   *os.File // nil after Close, and while it cannot be opened
+	closed bool
+	size   int64
+	last   []byte
 }
 
 // Open opens or makes the file. Once it would grow past limit bytes it becomes the
@@ -50,7 +51,8 @@ func (f *File) open() error {
 	return nil
 }
 
-// Write appends text. Text longer than the limit is kept whole, in a file of its own.
+// Write appends text. Text longer than the limit is kept whole, in a file of its
+// own. After an error the next call tries again.
 func (f *File) Write(text []byte) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -58,8 +60,13 @@ func (f *File) Write(text []byte) (int, error) {
 	if excess := len(f.last) - keep; excess > 0 {
 		f.last = append(f.last[:0], f.last[excess:]...)
 	}
-	if f.file == nil {
+	if f.closed {
 		return 0, fs.ErrClosed
+	}
+	if f.file == nil {
+		if err := f.open(); err != nil {
+			return 0, err
+		}
 	}
 	if f.size > 0 && f.size+int64(len(text)) > f.limit {
 		if err := f.rotate(); err != nil {
@@ -72,10 +79,12 @@ func (f *File) Write(text []byte) (int, error) {
 }
 
 func (f *File) rotate() error {
-	closed := f.file.Close()
+	err := f.file.Close()
 	f.file = nil
-	moved := os.Rename(f.path, f.path+".1")
-	return errors.Join(closed, moved, f.open())
+	if err := errors.Join(err, os.Rename(f.path, f.path+".1")); err != nil {
+		return fmt.Errorf("log file: %w", err)
+	}
+	return f.open()
 }
 
 // Tail returns the last lines that were written since Open, at most n, without
@@ -98,6 +107,7 @@ func (f *File) Forget() {
 func (f *File) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.closed = true
 	if f.file == nil {
 		return nil
 	}

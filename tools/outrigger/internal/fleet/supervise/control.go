@@ -77,8 +77,8 @@ func (c *control) serve(ctx context.Context, conn net.Conn) {
 	answer := json.NewEncoder(conn)
 	uid, err := peerUID(conn)
 	if err != nil || uid != 0 && int(uid) != os.Geteuid() {
-		answer.Encode(fleet.Response{Error: "this socket is for the user who runs the fleet"})
-		return
+		_ = answer.Encode(fleet.Response{Error: "this socket is for the user who runs the fleet"})
+		return // whether it took the answer or not
 	}
 	lines := bufio.NewScanner(io.LimitReader(conn, maxRequest*maxClients))
 	lines.Buffer(nil, maxRequest)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
@@ -48,6 +49,7 @@ type launcher struct {
 	places map[string]place // by host name; "" is the hub
 	joins  *joiner
 	user   bool // only one uid exists
+	log    *slog.Logger
 	// parts are the goroutines that serve processes; they end with the processes.
 	parts sync.WaitGroup
 
@@ -91,14 +93,14 @@ func (c *child) Signal(sig syscall.Signal) error {
 func (c *child) release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	unix.Close(c.handle)
+	_ = unix.Close(c.handle) // nothing was written to it
 	c.handle = -1
 }
 
 // Start starts a process and what serves it: the copying of its output and the
 // handing out of join tokens.
 func (l *launcher) Start(ctx context.Context, p fleet.Process) (running, error) {
-	log, err := l.log(p)
+	log, err := l.open(p)
 	if err != nil {
 		return nil, err
 	}
@@ -126,11 +128,15 @@ func (l *launcher) Start(ctx context.Context, p fleet.Process) (running, error) 
 	l.parts.Go(func() {
 		defer close(drained)
 		defer files.output.Close()
-		io.Copy(log, files.output)
+		if _, err := io.Copy(tolerant{log}, files.output); err != nil {
+			l.log.Warn("output is no longer read", "process", p.Name, "error", err)
+		}
 	})
 	l.parts.Go(func() {
 		defer files.spec.Close()
-		json.NewEncoder(files.spec).Encode(l.spec(p))
+		if err := json.NewEncoder(files.spec).Encode(l.spec(p)); err != nil {
+			l.log.Warn("was not told what to become", "process", p.Name, "error", err)
+		}
 	})
 	if files.join != nil {
 		l.parts.Go(func() { l.joins.serve(ctx, files.join, p.ID) })
@@ -179,8 +185,18 @@ func (l *launcher) spec(p fleet.Process) enter.Spec {
 	return spec
 }
 
-// log returns the process's log file, which stays open over restarts.
-func (l *launcher) log(p fleet.Process) (*logfile.File, error) {
+// tolerant drops what cannot be written: a full disk must not stop a process.
+type tolerant struct {
+	log io.Writer
+}
+
+func (t tolerant) Write(text []byte) (int, error) {
+	_, _ = t.log.Write(text)
+	return len(text), nil
+}
+
+// open returns the process's log file, which stays open over restarts.
+func (l *launcher) open(p fleet.Process) (*logfile.File, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if log := l.logs[p.Name]; log != nil {

@@ -107,7 +107,7 @@ func (l *line) wait() {
 	}
 }
 
-func (l *line) serve() error {
+func (l *line) serve() (err error) {
 	orders, err := l.orders()
 	if err != nil {
 		return err
@@ -128,7 +128,7 @@ func (l *line) serve() error {
 	if err != nil {
 		return fmt.Errorf("build the network: %w", err)
 	}
-	defer net.close()
+	defer func() { err = errors.Join(err, net.close()) }()
 	file, err := logfile.Open(filepath.Join(plan.State, fleet.LogFolder, SupervisorLog+".log"), logLimit)
 	if err != nil {
 		return err
@@ -153,7 +153,7 @@ type supervisor struct {
 func newSupervisor(orders fleet.Orders, n *network, l *line, log *slog.Logger) *supervisor {
 	plan := orders.Plan
 	s := &supervisor{plan: plan, line: l, log: log, reaper: newReaper(), runners: map[string]*runner{}}
-	s.launcher = &launcher{reaper: s.reaper, places: n.places, user: !plan.Root, logs: map[string]*logfile.File{}}
+	s.launcher = &launcher{reaper: s.reaper, places: n.places, user: !plan.Root, log: log, logs: map[string]*logfile.File{}}
 	if plan.Authority != nil {
 		s.launcher.joins = newJoiner(*plan.Authority)
 	}
@@ -285,7 +285,9 @@ func (s *supervisor) endRest() {
 		if !s.reaper.collect() {
 			return
 		}
-		unix.Kill(-1, try.signal) // all but the caller, in this process namespace
+		if err := unix.Kill(-1, try.signal); err != nil { // all but the caller, in this process namespace
+			s.log.Warn("did not signal all", "signal", try.signal, "error", err)
+		}
 		s.awaitEnd(try.wait)
 	}
 }
