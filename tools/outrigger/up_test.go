@@ -227,3 +227,16 @@ func TestOneFleetPerStateFolder(t *testing.T) {
 		wantIn(t, output, "no fleet runs")
 	})
 }
+
+func TestKilledSupervisorIsReported(t *testing.T) {
+	eachMode(t, func(t *testing.T, s *site) {
+		u := s.start(t)
+		ended := watch(t, u.members(t))
+		check(t, syscall.Kill(u.snapshot(t).Supervisor, syscall.SIGKILL))
+		u.waitFor(t, `the supervisor broke: signal: killed`)
+		if code := u.end(t); code != 1 {
+			t.Errorf("exit code %d, want 1", code)
+		}
+		ended()
+	})
+}

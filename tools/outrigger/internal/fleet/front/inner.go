@@ -28,6 +28,7 @@ type inner struct {
 	ended   chan struct{} // closed at its end
 	quit    chan struct{} // closed when nobody takes reports any more
 	process *os.Process
+	how     string // it ended; read when ended is closed
 	crash   string // path of what it says when it breaks
 	tells   *json.Encoder
 }
@@ -94,7 +95,10 @@ func (i *inner) run(command *exec.Cmd) error {
 		i.process = command.Process
 		started <- err
 		if err == nil {
-			_ = command.Wait() // how it ended is in its last report and in its crash file
+			i.how = "it ended"
+			if err := command.Wait(); err != nil {
+				i.how = err.Error()
+			}
 			close(i.ended)
 		}
 	}()
@@ -132,14 +136,14 @@ func (i *inner) kill() {
 	<-i.ended
 }
 
-// lastWords is what a supervisor that broke has printed.
+// lastWords is how a supervisor that broke has ended, and what it printed.
 func (i *inner) lastWords() string {
 	text, err := os.ReadFile(i.crash)
 	if err != nil || len(text) == 0 {
-		return "it printed nothing"
+		return i.how
 	}
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	return strings.Join(lines[:min(len(lines), 12)], "\n")
+	return i.how + "\n" + strings.Join(lines[:min(len(lines), 12)], "\n")
 }
 
 func startRefusal(err error) error {

@@ -52,6 +52,9 @@ func isTerminal(out io.Writer) bool {
 // update shows a new snapshot.
 func (p *progress) update(s fleet.Snapshot, now time.Time) {
 	p.latest = s
+	if _, rows := size(p.out); len(s.Processes)+1 >= rows && p.lines == 0 {
+		p.terminal = false // the picture would not fit
+	}
 	if p.terminal && !p.ready && s.Stage == fleet.StageStarting {
 		p.draw(now)
 	} else {
@@ -130,7 +133,7 @@ func (p *progress) draw(now time.Time) {
 	if p.lines > 0 {
 		fmt.Fprintf(&text, "\x1b[%dA", p.lines)
 	}
-	width := columns(p.out)
+	width, _ := size(p.out)
 	for _, row := range p.latest.Processes {
 		line := fmt.Sprintf("  %-28s %-10s %6.1fs %s", row.Name, row.Phase, now.Sub(row.Since).Seconds(), row.Detail)
 		text.WriteString("\x1b[2K" + p.paint(row.Phase, clip(line, width)) + "\n")
@@ -141,17 +144,18 @@ func (p *progress) draw(now time.Time) {
 	p.spoke = now
 }
 
-func columns(out io.Writer) int {
-	const usual = 80
+// size is that of the terminal, in characters.
+func size(out io.Writer) (columns, rows int) {
+	const usualColumns, usualRows = 80, 50
 	file, ok := out.(*os.File)
 	if !ok {
-		return usual
+		return usualColumns, usualRows
 	}
-	size, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ)
-	if err != nil || size.Col == 0 {
-		return usual
+	found, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ)
+	if err != nil || found.Col == 0 || found.Row == 0 {
+		return usualColumns, usualRows
 	}
-	return int(size.Col)
+	return int(found.Col), int(found.Row)
 }
 
 func clip(line string, width int) string {
