@@ -150,10 +150,10 @@ func float(n *yaml.Node, kind protoreflect.Kind) (_ protoreflect.Value, wanted s
 	return protoreflect.Value{}, "a number"
 }
 
-// enum reads a value by its name or number.
+// enum reads a value by its name, in either case, or by its number.
 func (r *reader) enum(n *yaml.Node, ed protoreflect.EnumDescriptor, path string) (protoreflect.Value, bool) {
 	if n.Kind == yaml.ScalarNode {
-		if v := ed.Values().ByName(protoreflect.Name(n.Value)); v != nil {
+		if v := ed.Values().ByName(protoreflect.Name(strings.ToUpper(n.Value))); v != nil {
 			return protoreflect.ValueOfEnum(v.Number()), true
 		}
 		if i, err := strconv.ParseInt(n.Value, 10, 32); err == nil && decimal.MatchString(n.Value) {
