@@ -1,0 +1,78 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/outrigger-mesh/outrigger/internal/rule"
+)
+
+// stats counts what was done, for the metrics and for the status; the counts of an
+// object live on while its name does.
+type stats struct {
+	dispatches metric.Int64Counter
+	durations  metric.Float64Histogram
+	failures   metric.Int64Counter
+	rules      sync.Map // name to *counts
+	handlers   sync.Map // object to *counts
+}
+
+type counts struct{ calls, errors atomic.Uint64 }
+
+func newStats(m metric.Meter) (*stats, error) {
+	var s stats
+	var err error
+	if s.dispatches, err = m.Int64Counter("mixer_adapter_dispatch_count",
+		metric.WithDescription("calls of adapters")); err != nil {
+		return nil, fmt.Errorf("metrics of dispatch: %w", err)
+	}
+	if s.durations, err = m.Float64Histogram("mixer_adapter_dispatch_duration",
+		metric.WithDescription("seconds that calls of adapters took"),
+		metric.WithExplicitBucketBoundaries(.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10)); err != nil {
+		return nil, fmt.Errorf("metrics of dispatch: %w", err)
+	}
+	if s.failures, err = m.Int64Counter("mixer_rule_unanswered_count",
+		metric.WithDescription("requests about which a rule gave no answer")); err != nil {
+		return nil, fmt.Errorf("metrics of dispatch: %w", err)
+	}
+	return &s, nil
+}
+
+func of(m *sync.Map, name string) *counts {
+	if c, ok := m.Load(name); ok {
+		return c.(*counts)
+	}
+	c, _ := m.LoadOrStore(name, &counts{})
+	return c.(*counts)
+}
+
+func (s *stats) dispatched(ctx context.Context, c call, a answer, took time.Duration) {
+	count := of(&s.handlers, c.handler.Object)
+	count.calls.Add(1)
+	if a.err != nil {
+		count.errors.Add(1)
+	}
+	set := metric.WithAttributeSet(attribute.NewSet(
+		attribute.String("meshFunction", c.template), attribute.String("handler", c.handler.Name),
+		attribute.String("adapter", c.handler.Info.Name), attribute.String("response_code", a.verdict.Code.String()),
+		attribute.Bool("error", a.err != nil),
+	))
+	s.dispatches.Add(ctx, 1, set)
+	s.durations.Record(ctx, took.Seconds(), set)
+}
+
+func (s *stats) matched(name string) { of(&s.rules, name).calls.Add(1) }
+
+// unanswered counts by rule and by whether something was merely absent.
+func (s *stats) unanswered(name string, err error) {
+	of(&s.rules, name).errors.Add(1)
+	_, absent := rule.AbsentAttribute(err)
+	s.failures.Add(context.Background(), 1, metric.WithAttributeSet(attribute.NewSet(
+		attribute.String("rule", name), attribute.Bool("absent", absent))))
+}

@@ -1,0 +1,66 @@
+package registry
+
+import (
+	"net/netip"
+
+	"github.com/outrigger-mesh/outrigger/internal/spiffe"
+)
+
+// facts of the attributes under one prefix.
+var factNames = [...]string{"labels", "name", "namespace", "service", "serviceAccount", "uid", "domain"}
+
+// Source returns the source.* facts of a peer: of the workload that has the address if
+// its account is the one in the peer's certificate, else of the certificate alone. user
+// is the URI in the certificate, "" without one. What the registry knows better, or
+// knows to be somebody else's, hides what was sent (a nil value); a peer about whom it
+// knows nothing keeps what was sent.
+func (s *Snapshot) Source(address netip.Addr, user string) map[string]any {
+	out := map[string]any{}
+	id, err := spiffe.Parse(user)
+	if err == nil && id.TrustDomain() == s.domain {
+		if w, ok := s.Peer(address, id); ok {
+			return s.facts(w, "source.")
+		}
+		hide(out)
+		out["source.namespace"], out["source.serviceAccount"] = id.Namespace(), id.Account()
+		return out
+	}
+	if user != "" || s.Known(address) {
+		hide(out)
+	}
+	return out
+}
+
+func hide(out map[string]any) {
+	for _, f := range factNames {
+		out["source."+f] = nil
+	}
+}
+
+// Destination returns the destination.* facts of a workload whose identity was
+// verified. service is what the proxy says was asked for; it counts if the workload is
+// behind it, else the first of the workload's services does.
+func (s *Snapshot) Destination(w *Workload, service string) map[string]any {
+	out := s.facts(w, "destination.")
+	for _, host := range w.Services {
+		if host == service {
+			out["destination.service"] = service
+		}
+	}
+	return out
+}
+
+func (s *Snapshot) facts(w *Workload, prefix string) map[string]any {
+	out := map[string]any{
+		prefix + "labels": w.Labels, prefix + "name": w.Name, prefix + "namespace": w.Namespace,
+		prefix + "uid": "outrigger://" + w.Name + "." + w.Namespace, prefix + "service": nil,
+		prefix + "serviceAccount": nil, prefix + "domain": s.domain,
+	}
+	if w.Account != "" {
+		out[prefix+"serviceAccount"] = w.Account
+	}
+	if len(w.Services) > 0 {
+		out[prefix+"service"] = w.Services[0]
+	}
+	return out
+}

@@ -1,0 +1,155 @@
+// Package registry holds what is known of services and workloads. In: the objects of
+// the registry bucket. Out: who is behind an address, and whether a certificate bears
+// that out. A Snapshot does not change and the package does no I/O.
+package registry
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	configv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/config/v1"
+
+	"github.com/outrigger-mesh/outrigger/internal/spiffe"
+)
+
+// Workload is one running instance. It is shared and must not be changed.
+type Workload struct {
+	Name, Namespace, Account string
+	Address                  netip.Addr
+	Labels                   map[string]string
+	// Services are the host names of the services it belongs to, sorted.
+	Services []string
+}
+
+// Service is a host name of the mesh.
+type Service struct {
+	Host, Name, Namespace string
+	accounts              map[string]bool
+}
+
+type name struct{ namespace, name string }
+
+// Snapshot is the registry at one revision. The zero Snapshot knows nothing.
+type Snapshot struct {
+	Revision  uint64
+	domain    string
+	byAddress map[netip.Addr][]*Workload
+	byName    map[name]*Workload
+	services  map[string]*Service
+}
+
+// Build makes a Snapshot of Service and Workload objects; others are passed over.
+// domain is both the trust domain and the suffix of service names.
+func Build(objects []*configv1.Object, domain string, revision uint64) *Snapshot {
+	s := &Snapshot{
+		Revision: revision, domain: domain, byAddress: map[netip.Addr][]*Workload{},
+		byName: map[name]*Workload{}, services: map[string]*Service{},
+	}
+	for _, o := range objects {
+		if o.GetWorkload() != nil {
+			s.add(o)
+		}
+	}
+	for _, o := range objects {
+		if o.GetService() != nil {
+			s.serve(o)
+		}
+	}
+	for _, same := range s.byAddress {
+		slices.SortFunc(same, func(a, b *Workload) int {
+			return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+		})
+	}
+	for _, w := range s.byName {
+		slices.Sort(w.Services)
+	}
+	return s
+}
+
+func (s *Snapshot) add(o *configv1.Object) {
+	meta, spec := o.GetMetadata(), o.GetWorkload()
+	w := &Workload{
+		Name: meta.GetName(), Namespace: meta.GetNamespace(), Account: spec.GetAccount(), Labels: spec.GetLabels(),
+	}
+	if w.Labels == nil {
+		w.Labels = map[string]string{}
+	}
+	s.byName[name{w.Namespace, w.Name}] = w
+	if a, err := netip.ParseAddr(spec.GetAddress()); err == nil {
+		w.Address = a.Unmap()
+		s.byAddress[w.Address] = append(s.byAddress[w.Address], w)
+	}
+}
+
+func (s *Snapshot) serve(o *configv1.Object) {
+	meta, spec := o.GetMetadata(), o.GetService()
+	svc := &Service{
+		Host: meta.GetName() + "." + meta.GetNamespace() + ".svc." + s.domain,
+		Name: meta.GetName(), Namespace: meta.GetNamespace(), accounts: map[string]bool{},
+	}
+	s.services[svc.Host] = svc
+	if len(spec.GetSelector()) == 0 {
+		return
+	}
+	for _, w := range s.byName {
+		if w.Namespace == svc.Namespace && selects(spec.GetSelector(), w.Labels) {
+			w.Services = append(w.Services, svc.Host)
+			svc.accounts[w.Account] = true
+		}
+	}
+}
+
+func selects(selector, labels map[string]string) bool {
+	for k, v := range selector {
+		if got, ok := labels[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
+}
+
+// Named returns a workload by its name.
+func (s *Snapshot) Named(namespace, workload string) (*Workload, bool) {
+	w, ok := s.byName[name{namespace, workload}]
+	return w, ok
+}
+
+// Known reports whether any workload has the address.
+func (s *Snapshot) Known(address netip.Addr) bool { return len(s.byAddress[address.Unmap()]) > 0 }
+
+// Peer returns the workload that has the address and whose account is id's. If several
+// have both, none can be told from the others and none is returned.
+func (s *Snapshot) Peer(address netip.Addr, id spiffe.ID) (*Workload, bool) {
+	var found *Workload
+	for _, w := range s.byAddress[address.Unmap()] {
+		if !s.Is(w, id) {
+			continue
+		}
+		if found != nil {
+			return nil, false
+		}
+		found = w
+	}
+	return found, found != nil
+}
+
+// Is reports whether id is the account of w.
+func (s *Snapshot) Is(w *Workload, id spiffe.ID) bool {
+	return w.Account != "" && id.TrustDomain() == s.domain && id.Namespace() == w.Namespace && id.Account() == w.Account
+}
+
+// Service returns a service by its host name.
+func (s *Snapshot) Service(host string) (*Service, bool) {
+	svc, ok := s.services[host]
+	return svc, ok
+}
+
+// Serves reports whether a workload of id's account is behind the service.
+func (s *Snapshot) Serves(host string, id spiffe.ID) bool {
+	svc, ok := s.services[host]
+	return ok && id.TrustDomain() == s.domain && id.Namespace() == svc.Namespace && svc.accounts[id.Account()]
+}
+
+// Sizes returns how many services and workloads there are.
+func (s *Snapshot) Sizes() (services, workloads int) { return len(s.services), len(s.byName) }
