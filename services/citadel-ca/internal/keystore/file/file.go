@@ -29,7 +29,7 @@ import (
 type Config struct {
 	Path           string `yaml:"path" help:"the sealed file; empty for authority.sealed in the state folder"`
 	PassphraseFile string `yaml:"passphraseFile" help:"file of mode 0600 with the passphrase that opens it"`
-	KeyFile        string `yaml:"keyFile" help:"file of mode 0600 with the key that opens it: 32 random bytes in base64"`
+	KeyFile        string `yaml:"keyFile" help:"file of mode 0600 with the key that opens it, 32 random bytes in base64; empty for authority.key in the state folder if create is set"`
 	Create         bool   `yaml:"create" help:"make the key file at the first start; protects against copies of the sealed file only"`
 }
 
