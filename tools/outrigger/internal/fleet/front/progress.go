@@ -78,21 +78,32 @@ func (p *progress) beat(now time.Time) {
 		p.draw(now)
 		return
 	}
-	var pending []string
-	for _, row := range p.latest.Processes {
-		if row.Phase != fleet.Up && row.Phase != fleet.Held {
-			pending = append(pending, strings.TrimSpace(row.Name+" "+reason(row)))
-		}
-	}
-	p.sayf("%s still to come: %s", p.elapsed(now), strings.Join(pending, "; "))
+	p.sayf("%s still to come: %s", p.elapsed(now), strings.Join(pending(p.latest.Processes), "; "))
 	p.spoke = now
 }
 
-func reason(row fleet.Status) string {
-	if row.Detail == "" {
-		return ""
+// pending lists what is not ready, those together that have the same reason.
+func pending(rows []fleet.Status) []string {
+	names := map[string][]string{}
+	var reasons []string
+	for _, row := range rows {
+		if row.Phase == fleet.Up || row.Phase == fleet.Held {
+			continue
+		}
+		if names[row.Detail] == nil {
+			reasons = append(reasons, row.Detail)
+		}
+		names[row.Detail] = append(names[row.Detail], row.Name)
 	}
-	return "(" + row.Detail + ")"
+	var texts []string
+	for _, reason := range reasons {
+		text := strings.Join(names[reason], ", ")
+		if reason != "" {
+			text += " (" + reason + ")"
+		}
+		texts = append(texts, text)
+	}
+	return texts
 }
 
 func (p *progress) elapsed(now time.Time) string {

@@ -36,7 +36,7 @@ type joiner struct {
 const (
 	tokenLife    = "300s"
 	mintTimeout  = time.Second
-	mintPause    = 500 * time.Millisecond
+	mintPause    = 100 * time.Millisecond
 	joinTimeout  = 10 * time.Second // for a process to take its document
 	maxAuthority = 1 << 20          // bytes of an answer
 )

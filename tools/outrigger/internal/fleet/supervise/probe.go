@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +18,7 @@ import (
 
 const (
 	probeTimeout = time.Second
-	maxReason    = 200 // bytes of what an unready process says
+	maxReason    = 1000 // bytes of what an unready process says
 )
 
 // prober finds out whether processes are ready, each from inside its own network.
@@ -85,7 +86,19 @@ func ask(ctx context.Context, url string, dial dialFunc) error {
 	if err != nil {
 		return fmt.Errorf("status %d", response.StatusCode)
 	}
-	return fmt.Errorf("status %d: %s", response.StatusCode, oneLine(string(body)))
+	return errors.New(reason(response.StatusCode, body))
+}
+
+// reason is what an unready process waits for, if it says so as our services do,
+// else its words.
+func reason(status int, body []byte) string {
+	var said struct {
+		WaitingFor string `json:"waitingFor"`
+	}
+	if err := json.Unmarshal(body, &said); err == nil && said.WaitingFor != "" {
+		return "waits for " + oneLine(said.WaitingFor)
+	}
+	return fmt.Sprintf("status %d: %s", status, oneLine(string(body)))
 }
 
 // oneLine makes text safe to show in a table.
