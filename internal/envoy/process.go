@@ -47,11 +47,12 @@ type Process struct {
 	mu      sync.Mutex
 	running *handle
 	starts  int
+	changed chan struct{} // closed and replaced when running changes
 }
 
 // NewProcess starts nothing yet.
 func NewProcess(cfg ProcessConfig, admin *Admin, log *slog.Logger) *Process {
-	return &Process{cfg: cfg, admin: admin, log: log}
+	return &Process{cfg: cfg, admin: admin, log: log, changed: make(chan struct{})}
 }
 
 // PID returns the process id of Envoy, 0 while there is none, and how many times one
@@ -124,6 +125,16 @@ func (p *Process) set(h *handle) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.running = h
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// Changed returns a channel that is closed when Envoy was started, taken over, or has
+// ended.
+func (p *Process) Changed() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.changed
 }
 
 // Drain makes Envoy's health check fail and its listeners finish; it goes on running

@@ -50,32 +50,23 @@ func (w *Watch) Changed() <-chan struct{} {
 // unless its process ends, and that is seen when it happens.
 const (
 	askStarting = 100 * time.Millisecond
-	askReady    = 5 * time.Second
-	lookReady   = 500 * time.Millisecond // only whether the process is there
+	askReady    = 10 * time.Second
 )
 
 // Run asks until ctx ends.
 func (w *Watch) Run(ctx context.Context) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	var asked time.Time
-	var pid int
 	for {
+		changed := w.process.Changed()
+		pid, _ := w.process.PID()
+		pause := askReady
+		if w.ask(ctx, pid) != "" {
+			pause = askStarting
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-timer.C:
-		}
-		_, waiting := w.State()
-		now, _ := w.process.PID()
-		if waiting != "" || now != pid || time.Since(asked) >= askReady {
-			pid, asked = now, time.Now()
-			waiting = w.ask(ctx, pid)
-		}
-		if waiting == "" {
-			timer.Reset(lookReady)
-		} else {
-			timer.Reset(askStarting)
+		case <-changed:
+		case <-time.After(pause):
 		}
 	}
 }

@@ -1,0 +1,40 @@
+package dns
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// Table holds the names of the mesh. Immutable, and safe for concurrent use.
+type Table struct {
+	hosts     map[string][]netip.Addr
+	domain    string // "cluster.local"
+	namespace string // of the workload that asks
+}
+
+// NewTable returns a table of hosts, whose keys are fully qualified, lower case, and
+// without the last dot; it keeps the map. domain is the mesh's, namespace the asking
+// workload's.
+func NewTable(hosts map[string][]netip.Addr, domain, namespace string) *Table {
+	return &Table{hosts: hosts, domain: domain, namespace: namespace}
+}
+
+// Len returns how many names the table has.
+func (t *Table) Len() int { return len(t.hosts) }
+
+// find returns the addresses of a name in any of its forms: in full, or short for a
+// service of the own or of a named namespace.
+func (t *Table) find(name string) ([]netip.Addr, bool) {
+	for _, suffix := range []string{"", "." + t.domain, ".svc." + t.domain, "." + t.namespace + ".svc." + t.domain} {
+		if a, ok := t.hosts[name+suffix]; ok {
+			return a, true
+		}
+	}
+	return nil, false
+}
+
+// owns reports whether a name lies inside of the mesh's domain, so that nobody else
+// could know it.
+func (t *Table) owns(name string) bool {
+	return name == t.domain || strings.HasSuffix(name, "."+t.domain)
+}
