@@ -18,9 +18,8 @@ var syntaxLine = regexp.MustCompile(`^(?:line (\d+): )?((?s).*)$`)
 
 // plausible refuses what is no text before a parser sees it.
 func (r *reader) plausible(content []byte) bool {
-	if len(content) > MaxBytes {
-		r.report(place{}, "", "the file has %s; at most %s are taken: split it",
-			Size(int64(len(content))), Size(MaxBytes))
+	if p := TooLarge(r.file, int64(len(content))); p != nil {
+		r.problems = append(r.problems, p)
 		return false
 	}
 	bad, what := -1, ""
@@ -38,6 +37,15 @@ func (r *reader) plausible(content []byte) bool {
 	column := utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:]) + 1
 	r.report(place{line, column}, "", "not text: found %s; documents are YAML or JSON in UTF-8", what)
 	return false
+}
+
+// TooLarge returns the problem of a file of more than MaxBytes, nil if it is not: for
+// those who know the size before they read.
+func TooLarge(name string, size int64) *pilotv1.Problem {
+	if size <= MaxBytes {
+		return nil
+	}
+	return &pilotv1.Problem{File: name, Message: fmt.Sprintf("the file has %s; at most %s are taken: split it", Size(size), Size(MaxBytes))}
 }
 
 // invalidUTF8 returns the offset of the first byte that is not UTF-8, or -1.

@@ -53,6 +53,9 @@ type Input struct {
 	// Origin is where the objects come from: "api" or "file:<path>". An object of
 	// another origin is not touched.
 	Origin string
+	// Adopts are objects of another origin that this one takes over, because they are
+	// no longer kept there.
+	Adopts map[model.Ref]bool
 }
 
 // Change is one write.
@@ -200,7 +203,7 @@ func position(d decode.Decoded) string {
 // owned refuses to change what another origin keeps.
 func (c *checker) owned(e Entry, say report) {
 	origin := e.Object.GetMetadata().GetOrigin()
-	if origin == c.in.Origin {
+	if origin == c.in.Origin || c.in.Adopts[model.RefOf(e.Object)] {
 		return
 	}
 	if path, ok := strings.CutPrefix(origin, "file:"); ok {
@@ -273,7 +276,7 @@ func (c *checker) plan() *Plan {
 		change := Change{Object: d.Object, Action: pilotv1.Applied_CREATED}
 		if ok {
 			change.Before, change.BasedOn, change.Action = e, e.Seq, pilotv1.Applied_UPDATED
-			if same(e.Object, d.Object) {
+			if e.Object.GetMetadata().GetOrigin() == c.in.Origin && same(e.Object, d.Object) {
 				change.Action = pilotv1.Applied_UNCHANGED
 			}
 		}

@@ -236,3 +236,26 @@ func TestSamples(t *testing.T) {
 		}
 	}
 }
+
+// TestAdopts: a file takes over what another one no longer holds, and only that.
+func TestAdopts(t *testing.T) {
+	w := newWorld()
+	docs := decoded(t, "a.yaml", []byte("apiVersion: outrigger.dev/v1\nkind: Handler\nmetadata: {name: h}\nspec: {adapter: noop}\n"))
+	plan, refusal := Check(settings, w.view, Input{Documents: docs, Origin: "file:a.yaml"})
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	w.take(plan, "file:a.yaml")
+	in := Input{Documents: docs, Origin: "file:b.yaml"}
+	if _, refusal = Check(settings, w.view, in); refusal == nil {
+		t.Fatal("b.yaml took an object of a.yaml")
+	}
+	in.Adopts = map[model.Ref]bool{model.RefOf(docs[0].Object): true}
+	plan, refusal = Check(settings, w.view, in)
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	if got := plan.Changes[0].Action; got != pilotv1.Applied_UPDATED {
+		t.Errorf("adopted as it was: got %v, want UPDATED, since the origin changes", got)
+	}
+}
