@@ -31,6 +31,7 @@ func TestE2E02Objects(t *testing.T) {
 	t.Run("more than a thousand", s.testTooMany)
 	t.Run("as Istio wrote them", s.testIstio)
 	t.Run("what does not act yet", s.testNotYet)
+	t.Run("watched folder", s.testFolder)
 	t.Run("header match", s.testHeaderMatch)
 	t.Run("abort and delay", s.testFaults)
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -111,7 +112,10 @@ const commonName = "common"
 func common(t *testing.T) *site {
 	t.Helper()
 	running.only(t, commonName)
-	return running.get(t, commonName, addOutside)
+	return running.get(t, commonName, func(f *mesh.FleetFile) {
+		addOutside(f)
+		f.Flags("pilot", "--folders="+watchedFolder(f.Dir))
+	})
 }
 
 // sturdy returns the mesh that tests share which kill parts of it and see them come
@@ -182,9 +186,16 @@ func (s *site) collect(m *mesh.Mesh) (err error) {
 	if s.spans != nil {
 		return nil
 	}
+	folder := watchedFolder(m.Dir)
+	if err := errors.Join(os.MkdirAll(folder, 0o755), os.Chmod(folder, 0o755)); err != nil {
+		return err
+	}
 	s.spans, err = otlp.Listen(filepath.Join(m.State, "run", collectorSocket))
 	return err
 }
+
+// watchedFolder is the folder of documents that pilot watches in the common mesh.
+func watchedFolder(dir string) string { return filepath.Join(dir, "watched") }
 
 // start starts the mesh and notes how it is.
 func (s *site) start(t *testing.T) {

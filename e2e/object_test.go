@@ -168,4 +168,3 @@ func write(t *testing.T, name, text string) string {
 	check(t, os.WriteFile(path, []byte(text), 0o644))
 	return path
 }
-

@@ -12,6 +12,8 @@ import (
 // FleetFile is a fleet file as it is written, to be changed before a mesh is started
 // from it. The first mistake made in changing it is kept and returned by Write.
 type FleetFile struct {
+	// Dir is the folder of the mesh that the file is for.
+	Dir string
 	doc map[string]any
 	err error
 }

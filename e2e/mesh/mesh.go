@@ -81,6 +81,7 @@ func (m *Mesh) WriteFleet(change func(*FleetFile)) error {
 	if err != nil {
 		return err
 	}
+	file.Dir = m.Dir
 	if change != nil {
 		change(file)
 	}

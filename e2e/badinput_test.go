@@ -1,0 +1,125 @@
+package e2e
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestBadInput: everything that cannot be taken is refused with file, line and field,
+// nothing is half applied, and what was good before stays in force.
+func TestBadInput(t *testing.T) {
+	s := common(t)
+	s.applyLive(t, s.samples("route-rule-all-v1", "route-rule-reviews-test-v2")...)
+	noise := make([]byte, 4096)
+	must(rand.Read(noise))(t)
+	rule := testRule("bad")
+	for _, c := range []struct {
+		name, text string
+		want       []string
+	}{
+		{"unknown kind", strings.Replace(rule, "RouteRule", "RoutRule", 1), []string{":2:", "RoutRule", "RouteRule"}},
+		{"unknown apiVersion", strings.Replace(rule, "dev/v1", "dev/v7", 1), []string{":1:", "outrigger.dev/v7"}},
+		{"unknown field", rule + "  wieght: 3\n", []string{":9:", "spec.wieght"}},
+		{"unknown field inside", strings.Replace(rule, "{version: v1}", "{version: v1}, wieght: 3", 1), []string{"spec", "wieght"}},
+		{"weights that do not add up", strings.Replace(rule, "  - labels: {version: v1}\n",
+			"  - {labels: {version: v1}, weight: 50}\n  - {labels: {version: v2}, weight: 40}\n", 1), []string{"spec.route", "90", "100"}},
+		{"a weight below nothing", strings.Replace(rule, "labels: {version: v1}", "{labels: {version: v1}, weight: -1}", 1), []string{"weight"}},
+		{"a route to nowhere", strings.Replace(rule, "name: details}", "name: nowhere}", 1), []string{"spec.destination", "nowhere"}},
+		{"a rule without handler", "apiVersion: outrigger.dev/v1\nkind: Rule\nmetadata: {name: bad, namespace: default}\n" +
+			"spec:\n  actions: [{handler: nobody, instances: [nothing]}]\n", []string{":5:", "spec.actions[0]", "nobody"}},
+		{"an expression that is none", "apiVersion: outrigger.dev/v1\nkind: Rule\nmetadata: {name: bad, namespace: default}\n" +
+			"spec:\n  match: destination.labels[\n  actions: [{handler: h, instances: [i]}]\n", []string{":5:", "spec.match"}},
+		{"two objects with one name", rule + "---\n" + rule, []string{":9:", "twice", "bad"}},
+		{"a key twice", rule + "  precedence: 4\n", []string{"precedence", "twice"}},
+		{"text for a number", strings.Replace(rule, "precedence: 3", "precedence: many", 1), []string{":6:", "spec.precedence"}},
+		{"an old revision", strings.Replace(rule, "{name: bad,", "{revision: 1, name: reviews-default,", 1), []string{"revision"}},
+		{"no name", strings.Replace(rule, "name: bad, ", "", 1), []string{"metadata.name"}},
+		{"a name that cannot be one", strings.Replace(rule, "name: bad", "name: Bad_Name", 1), []string{"metadata.name", "Bad_Name"}},
+		{"no YAML", "apiVersion: [outrigger.dev/v1\nkind: }\n", []string{"bad.yaml"}},
+		{"binary rubbish", string(noise), []string{"bad.yaml"}},
+		{"nothing", "", []string{"bad.yaml"}},
+		{"ten megabytes", rule + "# " + strings.Repeat("x", 10<<20) + "\n", []string{"bad.yaml", "4"}},
+		{"a bomb of aliases", bomb(), []string{"bad.yaml"}},
+		{"very deep", "spec: " + strings.Repeat("[", 5000) + strings.Repeat("]", 5000), []string{"bad.yaml"}},
+	} {
+		t.Run(c.name, func(t *testing.T) { s.refuses(t, c.text, c.want) })
+	}
+	t.Run("a broken file among good ones", s.testBrokenFile)
+	t.Run("no file", func(t *testing.T) {
+		result := s.outrigger(t, "apply", "-f", "/no/such/file.yaml")
+		if result.Code == 0 {
+			t.Error(result)
+		}
+		check(t, result.Expect(result.Code, "/no/such/file.yaml"))
+	})
+	check(t, s.showsStars(t.Context(), "", "v1", inRow))
+	check(t, s.showsStars(t.Context(), "jason", "v2", inRow))
+}
+
+// bomb is a document of a few lines that would be of millions of values.
+func bomb() string {
+	text := "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+	for i := range 9 {
+		text += fmt.Sprintf("a%d: &a%d [%s]\n", i+1, i+1, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i), 10), ", "))
+	}
+	return text
+}
+
+// refuses expects that a document is not taken, for the reason that every text of want
+// is in what is said, and that nothing changes.
+func (s *site) refuses(t *testing.T, text string, want []string) {
+	t.Helper()
+	before := s.revision(t)
+	result := s.outrigger(t, "apply", "-f", write(t, "bad.yaml", text))
+	if result.Code == 0 {
+		t.Fatalf("it was taken: %s", brief(result.String()))
+	}
+	for _, part := range append([]string{"bad.yaml"}, want...) {
+		if !strings.Contains(result.Stderr, part) {
+			t.Errorf("want %q in what is said: %s", part, brief(result.String()))
+		}
+	}
+	if len(result.Stderr) > 64<<10 {
+		t.Errorf("the refusal has %d bytes", len(result.Stderr))
+	}
+	if after := s.revision(t); after != before {
+		t.Errorf("revision %d became %d", before, after)
+	}
+}
+
+// brief cuts a text to what a reader of a failure wants.
+func brief(text string) string {
+	const enough = 2000
+	if len(text) > enough {
+		return text[:enough] + " …"
+	}
+	return text
+}
+
+func (s *site) testBrokenFile(t *testing.T) {
+	folder := t.TempDir()
+	for i := range 3 {
+		check(t, os.WriteFile(filepath.Join(folder, fmt.Sprintf("%d.yaml", i)), []byte(testRule(fmt.Sprintf("good-%d", i))), 0o644))
+	}
+	check(t, os.WriteFile(filepath.Join(folder, "1a.yaml"), []byte("kind: [\n"), 0o644))
+	before := s.revision(t)
+	result := s.outrigger(t, "apply", "-f", folder)
+	if result.Code == 0 {
+		t.Errorf("it was taken: %s", result)
+	}
+	check(t, result.Expect(result.Code, "1a.yaml"))
+	if after := s.revision(t); after != before {
+		t.Errorf("revision %d became %d", before, after)
+	}
+	// By any other way in it is refused as well.
+	body := map[string]any{"documents": []any{map[string]any{"name": "x.yaml", "content": []byte("kind: [\n")}}}
+	answer := must(s.REST(context.WithoutCancel(t.Context()), "pilot", "POST", "/v1/objects:apply", body))(t)
+	if answer.Status != 400 || !strings.Contains(answer.Body, "x.yaml") {
+		t.Errorf("REST: status %d: %s", answer.Status, answer.Body)
+	}
+}
