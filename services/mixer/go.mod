@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/envoyproxy/go-control-plane/envoy v1.40.0
+	github.com/google/go-cmp v0.7.0
 	github.com/outrigger-mesh/outrigger/internal v0.0.0
 	github.com/outrigger-mesh/outrigger/proto v0.0.0
 	github.com/prometheus/client_golang v1.25.0

@@ -21,7 +21,8 @@ import (
 const maxSeries = 10_000
 
 // book holds every metric that some handler uses. Metrics outlive a change of their
-// handler as long as their definition stays.
+// handler as long as their definition stays. It is itself the registry's one collector,
+// and an unchecked one, because a registry never forgets the shape of a checked metric.
 type book struct {
 	registry *prometheus.Registry
 
@@ -30,7 +31,21 @@ type book struct {
 }
 
 func newBook() *book {
-	return &book{registry: prometheus.NewRegistry(), metrics: map[string]*metric{}}
+	b := &book{registry: prometheus.NewRegistry(), metrics: map[string]*metric{}}
+	b.registry.MustRegister(b)
+	return b
+}
+
+// Describe implements prometheus.Collector: what there will be is not known.
+func (b *book) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (b *book) Collect(ch chan<- prometheus.Metric) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range b.metrics {
+		m.collector.Collect(ch)
+	}
 }
 
 // metric is one exported name.
@@ -73,13 +88,8 @@ func (b *book) take(owner string, d definition) (*metric, error) {
 				return nil, fmt.Errorf("metric %s is defined otherwise by handler %s", d.name, other)
 			}
 		}
-		b.registry.Unregister(old.collector)
-		delete(b.metrics, d.name)
 	}
 	m := newMetric(d)
-	if err := b.registry.Register(m.collector); err != nil {
-		return nil, fmt.Errorf("metric %s: %w", d.name, err)
-	}
 	m.owners[owner]++
 	b.metrics[d.name] = m
 	return m, nil
@@ -92,7 +102,6 @@ func (b *book) release(h *handler) {
 		}
 		delete(m.owners, h.owner)
 		if len(m.owners) == 0 && b.metrics[m.name] == m {
-			b.registry.Unregister(m.collector)
 			delete(b.metrics, m.name)
 		}
 	}

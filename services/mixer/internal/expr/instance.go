@@ -48,11 +48,11 @@ func Compile(lang *rule.Language, name, tmpl string, params *structpb.Struct) (*
 		_, c.err = Decode(params, &configv1.ReportNothingParams{})
 		i.make = func(rule.Source) (any, error) { return template.ReportNothing{Name: name}, nil }
 	case template.NameListEntry:
-		i.make = c.listEntry(name, decode(&c, params, &configv1.ListEntryParams{}))
+		i.make = c.listEntry(name, paramsOf(&c, params, &configv1.ListEntryParams{}))
 	case template.NameMetric:
-		i.make = c.metric(i, decode(&c, params, &configv1.MetricParams{}))
+		i.make = c.metric(i, paramsOf(&c, params, &configv1.MetricParams{}))
 	case template.NameLogEntry:
-		i.make = c.logEntry(i, decode(&c, params, &configv1.LogEntryParams{}))
+		i.make = c.logEntry(i, paramsOf(&c, params, &configv1.LogEntryParams{}))
 	default:
 		return nil, fmt.Errorf("template %q is not known", tmpl)
 	}
@@ -62,7 +62,7 @@ func Compile(lang *rule.Language, name, tmpl string, params *structpb.Struct) (*
 	return i, nil
 }
 
-func decode[M proto.Message](c *compiler, params *structpb.Struct, prototype M) M {
+func paramsOf[M proto.Message](c *compiler, params *structpb.Struct, prototype M) M {
 	m, err := Decode(params, prototype)
 	if err != nil {
 		c.err = err

@@ -1,36 +1,26 @@
 package expr
 
 import (
-	"fmt"
+	"errors"
+	"regexp"
 	"strings"
 
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/outrigger-mesh/outrigger/proto/decode"
 )
+
+// noise is the position in a text that nobody wrote, with spaces that vary on purpose.
+var noise = regexp.MustCompile(`proto:[\s\x{a0}]*(syntax error )?(\(line \d+:\d+\):[\s\x{a0}]*)?`)
 
 // Decode reads params strictly into a new message of prototype's type: a field that it
 // does not have, or a value that does not fit, is an error. Both spellings of names are
 // taken.
 func Decode(params *structpb.Struct, prototype proto.Message) (proto.Message, error) {
 	out := prototype.ProtoReflect().New().Interface()
-	if params == nil {
-		return out, nil
-	}
-	text, err := protojson.Marshal(params)
-	if err != nil {
-		return nil, fmt.Errorf("params: %w", err)
-	}
-	if err := protojson.Unmarshal(text, out); err != nil {
-		// protojson varies its spaces and gives positions in a text nobody wrote.
-		msg := strings.ReplaceAll(err.Error(), "\u00a0", " ")
-		msg = strings.TrimPrefix(msg, "proto: ")
-		if strings.HasPrefix(msg, "(line ") {
-			if _, rest, ok := strings.Cut(msg, "): "); ok {
-				msg = rest
-			}
-		}
-		return nil, fmt.Errorf("params: %s", msg)
+	if err := decode.Params(params, out); err != nil {
+		return nil, errors.New(strings.ReplaceAll(noise.ReplaceAllString(err.Error(), ""), "\u00a0", " "))
 	}
 	return out, nil
 }
