@@ -31,7 +31,7 @@ func (c *checker) form(d decode.Decoded) {
 	case *configv1.Object_AttributeManifest:
 		// languages has checked it: what manifests mean depends on all of them.
 	case *configv1.Object_Service:
-		service(spec.Service, say)
+		service(spec.Service, c.settings.Addresses, say)
 		if len(spec.Service.GetSelector()) == 0 {
 			c.warn(d)("spec.selector", "without a selector the service has no workloads")
 		}

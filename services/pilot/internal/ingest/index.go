@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"fmt"
 
 	configv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/config/v1"
@@ -21,8 +22,8 @@ func (c *checker) lookup() {
 	c.index = index{map[string][]model.Ref{}, map[string][]model.Ref{}, map[string][]model.Ref{}, map[string][]*configv1.Workload{}}
 	for _, ref := range sortedRefs(c.next) {
 		if s := c.next[ref].GetService(); s != nil {
-			if s.GetAddress() != "" {
-				c.index.services[s.GetAddress()] = append(c.index.services[s.GetAddress()], ref)
+			if a := cmp.Or(s.GetAddress(), c.view[ref].Address); a != "" {
+				c.index.services[a] = append(c.index.services[a], ref)
 			}
 			for way := range ways(s) {
 				c.index.ways[way] = append(c.index.ways[way], ref)

@@ -31,7 +31,7 @@ const MaxObjects = decode.MaxObjects
 type Settings struct {
 	// Domain ends every service's host name.
 	Domain string
-	// Addresses is where virtual addresses of services come from.
+	// Addresses is the range of the services' virtual addresses; any if not valid.
 	Addresses netip.Prefix
 }
 
@@ -41,6 +41,8 @@ type Entry struct {
 	Object *configv1.Object
 	// Seq is what a write is based on.
 	Seq uint64
+	// Address is the virtual address that a Service was given, if it did not ask for one.
+	Address string
 }
 
 // View is the world at one moment. It is not changed once it is made.
@@ -132,7 +134,7 @@ func Check(settings Settings, view View, in Input) (*Plan, *Refusal) {
 	for ref, e := range view {
 		c.next[ref] = e.Object
 	}
-	steps := []func(){c.collect, c.remove, c.revisions, c.addresses, c.languages,
+	steps := []func(){c.collect, c.remove, c.revisions, c.languages,
 		c.translate, c.forms, c.lookup, c.links, c.used}
 	for _, step := range steps {
 		if step(); len(c.refusal.Problems) > 0 {

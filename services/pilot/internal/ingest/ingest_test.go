@@ -160,52 +160,15 @@ func TestTooMany(t *testing.T) {
 	}
 }
 
-// TestAddresses: each service gets one of its own, keeps it, and two meshes agree.
-func TestAddresses(t *testing.T) {
-	var b strings.Builder
-	for i := range 1000 {
-		fmt.Fprintf(&b, "---\napiVersion: outrigger.dev/v1\nkind: Service\nmetadata: {name: s%d}\nspec: {ports: [{name: tcp, number: 1}], selector: {a: b}}\n", i)
-	}
-	docs := decoded(t, "many.yaml", []byte(b.String()))
-	narrow := Settings{Domain: "cluster.local", Addresses: netip.MustParsePrefix("10.78.0.0/22")}
-	first, second := newWorld(), newWorld()
-	for _, w := range []*world{first, second} {
-		plan, refusal := Check(narrow, w.view, Input{Documents: docs, Origin: "api"})
-		if refusal != nil {
-			t.Fatal(refusal)
-		}
-		w.take(plan, "api")
-	}
-	seen := map[string]model.Ref{}
-	for ref, e := range first.view {
-		a := e.Object.GetService().GetAddress()
-		if ip, err := netip.ParseAddr(a); err != nil || !narrow.Addresses.Contains(ip) {
-			t.Fatalf("%s: address %q is not in %s", ref, a, narrow.Addresses)
-		}
-		if other, twice := seen[a]; twice {
-			t.Fatalf("%s and %s have the address %s", ref, other, a)
-		}
-		seen[a] = ref
-		if b := second.view[ref].Object.GetService().GetAddress(); a != b {
-			t.Errorf("%s: address %s, in a second mesh %s", ref, a, b)
-		}
-	}
-	if docs[0].Object.GetService().GetAddress() != "" {
-		t.Error("Check changed its input")
-	}
-	plan, refusal := Check(narrow, first.view, Input{Documents: docs, Origin: "api"})
-	if refusal != nil {
-		t.Fatal(refusal)
-	}
-	for _, ch := range plan.Changes {
-		if ch.Action != pilotv1.Applied_UNCHANGED {
-			t.Fatalf("%s applied again: %v", model.RefOf(ch.Object), ch.Action)
-		}
-	}
-	more := decoded(t, "more", []byte(strings.ReplaceAll(b.String(), "name: s", "name: t")))
-	_, refusal = Check(narrow, first.view, Input{Documents: more[:23], Origin: "api"})
-	if refusal == nil || !strings.Contains(refusal.Error(), "every address of 10.78.0.0/22 is taken") {
-		t.Errorf("a full range: got %v", refusal)
+// TestGivenAddress: an address that the registry gave away is taken.
+func TestGivenAddress(t *testing.T) {
+	const text = "apiVersion: outrigger.dev/v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{name: tcp, number: 1}], selector: {a: b}}\n"
+	docs := decoded(t, "a.yaml", []byte(text))
+	view := View{model.RefOf(docs[0].Object): {Object: docs[0].Object, Seq: 1, Address: "10.78.0.9"}}
+	second := strings.NewReplacer("name: a}", "name: b}", "selector:", "address: 10.78.0.9, selector:").Replace(text)
+	_, refusal := Check(settings, view, Input{Documents: decoded(t, "b.yaml", []byte(second)), Origin: "api"})
+	if want := "Service default/b: spec.address: 10.78.0.9 is the address of Service default/a"; refusal == nil || refusal.Error() != want {
+		t.Errorf("got %v, want %q", refusal, want)
 	}
 }
 

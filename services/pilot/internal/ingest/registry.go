@@ -14,7 +14,7 @@ import (
 const maxPort = 65535
 
 // service checks one Service by itself.
-func service(s *configv1.Service, say report) {
+func service(s *configv1.Service, addresses netip.Prefix, say report) {
 	if len(s.GetPorts()) == 0 {
 		say("spec.ports", "missing: a service has at least one port")
 	}
@@ -36,7 +36,7 @@ func service(s *configv1.Service, say report) {
 		byName[p.GetName()], byNumber[p.GetNumber()] = i, i
 	}
 	labels(s.GetSelector(), "spec.selector", say)
-	virtualAddress(s, say)
+	virtualAddress(s, addresses, say)
 	for i, r := range s.GetIngress() {
 		ingressRoute(s, r, fmt.Sprintf("spec.ingress[%d]", i), say)
 	}
@@ -47,7 +47,7 @@ func service(s *configv1.Service, say report) {
 	}
 }
 
-func virtualAddress(s *configv1.Service, say report) {
+func virtualAddress(s *configv1.Service, addresses netip.Prefix, say report) {
 	if s.GetAddress() == "" {
 		return
 	}
@@ -59,6 +59,8 @@ func virtualAddress(s *configv1.Service, say report) {
 		say("spec.address", "%q: want an IPv4 address", s.GetAddress())
 	case !usable(a):
 		say("spec.address", "%s cannot be the address of a service", a)
+	case addresses.IsValid() && !addresses.Contains(a):
+		say("spec.address", "%s is not in %s, the range of this mesh; leave it out and one is chosen", a, addresses)
 	}
 }
 

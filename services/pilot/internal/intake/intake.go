@@ -1,7 +1,7 @@
 // Package intake owns the way in: it knows what the buckets hold, lets ingest decide
 // about one batch after the other, and has what was accepted written. In: changes of
-// the two buckets, and batches from the API and from files. Out: writes, and for each
-// batch what became of it.
+// the two buckets, and batches from the API and from files. Out: writes to the config
+// bucket, and for each batch what became of it.
 //
 // It stands beside package world: world is what proxies are told, built when things are
 // quiet; intake is what the next batch is judged by, up to date after every write.
@@ -10,7 +10,6 @@ package intake
 import (
 	"context"
 	"maps"
-	"strings"
 	"sync"
 	"time"
 
@@ -32,26 +31,13 @@ const (
 	echoTimeout  = 5 * time.Second
 )
 
-// writer is a bucket that batches are written to.
+// writer is the bucket that batches are written to.
 type writer interface {
 	Apply(ctx context.Context, writes []bus.Write) (revision uint64, err error)
 }
 
-// bucket tells the two sides of the bus apart.
-type bucket int
-
-const (
-	config bucket = iota
-	registry
-	buckets
-)
-
-// discovered reports whether an object comes from a registry source. Everything that
-// was handed in here is kept in the config bucket, services and workloads too, so that
-// one batch is one write; the registry has a copy of those, which is not looked at.
-func discovered(origin string) bool { return strings.HasPrefix(origin, "registry:") }
-
-const copied = "registry:config"
+// originMirror is that of the copies that the registry has of what the config holds.
+const originMirror = "registry:config"
 
 // Config is what an Intake needs to know.
 type Config struct {
@@ -67,52 +53,79 @@ type Intake struct {
 	turn chan struct{} // 1: a batch is judged by what the one before it left
 
 	mu       sync.Mutex
-	view     ingest.View // replaced, never changed
-	revision [buckets]uint64
-	loaded   [buckets]bool
-	changed  chan struct{} // closed and replaced with each change
+	config   half
+	registry half
+	view     ingest.View   // of both; replaced, never changed
+	changed  chan struct{} // closed and replaced with each change of the config
 }
 
-// New returns an Intake that takes nothing before both buckets were read once.
+// half is what one bucket holds.
+type half struct {
+	loaded   bool
+	revision uint64
+	entries  map[model.Ref]ingest.Entry
+}
+
+// New returns an Intake that takes nothing before both buckets were read once. It
+// writes to the config bucket.
 func New(cfg Config, to writer) *Intake {
-	return &Intake{
-		cfg: cfg, to: to,
-		turn: make(chan struct{}, 1), view: ingest.View{}, changed: make(chan struct{}),
-	}
+	return &Intake{cfg: cfg, to: to, turn: make(chan struct{}, 1), view: ingest.View{}, changed: make(chan struct{})}
 }
 
 // Config takes a change of the config bucket.
-func (k *Intake) Config(c bus.Change) { k.take(config, c) }
-
-// Registry takes a change of the registry bucket.
-func (k *Intake) Registry(c bus.Change) { k.take(registry, c) }
-
-func (k *Intake) take(b bucket, c bus.Change) {
+func (k *Intake) Config(c bus.Change) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	next := maps.Clone(k.view)
-	if c.Reset {
-		maps.DeleteFunc(next, func(_ model.Ref, e ingest.Entry) bool {
-			return discovered(e.Object.GetMetadata().GetOrigin()) == (b == registry)
-		})
+	k.config.take(c)
+	k.merge()
+	close(k.changed)
+	k.changed = make(chan struct{})
+}
+
+// Registry takes a change of the registry bucket.
+func (k *Intake) Registry(c bus.Change) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.registry.take(c)
+	k.merge()
+}
+
+func (h *half) take(c bus.Change) {
+	if c.Reset || h.entries == nil {
+		h.entries = map[model.Ref]ingest.Entry{}
 	}
 	for _, e := range c.Entries {
 		ref := model.Ref{Kind: e.Key.Kind, Namespace: e.Key.Namespace, Name: e.Key.Name}
-		old, there := next[ref]
-		if there && b == registry && !discovered(old.Object.GetMetadata().GetOrigin()) || e.Envelope.GetOrigin() == copied {
-			continue // what an operator wrote comes first
-		}
 		if e.Envelope.GetDeleted() {
-			delete(next, ref)
+			delete(h.entries, ref)
 			continue
 		}
 		o := proto.CloneOf(e.Envelope.GetObject())
+		if o.Metadata == nil {
+			o.Metadata = &configv1.Metadata{Namespace: ref.Namespace, Name: ref.Name}
+		}
 		o.Metadata.Revision, o.Metadata.Origin = e.Revision, e.Envelope.GetOrigin()
-		next[ref] = ingest.Entry{Object: o, Seq: e.Seq}
+		h.entries[ref] = ingest.Entry{Object: o, Seq: e.Seq}
 	}
-	k.view, k.revision[b], k.loaded[b] = next, c.Revision, true
-	close(k.changed)
-	k.changed = make(chan struct{})
+	h.revision, h.loaded = c.Revision, true
+}
+
+// merge makes the view: the config, and what only the registry has. What an operator
+// wrote comes first; of the registry's copies of it the virtual addresses are news.
+func (k *Intake) merge() {
+	view := make(ingest.View, len(k.config.entries)+len(k.registry.entries))
+	maps.Copy(view, k.config.entries)
+	for ref, e := range k.registry.entries {
+		own, written := view[ref]
+		switch {
+		case written:
+			own.Address = e.Object.GetService().GetAddress()
+			view[ref] = own
+		case e.Object.GetMetadata().GetOrigin() != originMirror:
+			view[ref] = e
+		}
+	}
+	k.view = view
 }
 
 // View returns what is known now, and the revision of the config. ok is false before
@@ -120,7 +133,7 @@ func (k *Intake) take(b bucket, c bus.Change) {
 func (k *Intake) View() (v ingest.View, revision uint64, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.view, k.revision[config], k.loaded[config] && k.loaded[registry]
+	return k.view, k.config.revision, k.config.loaded && k.registry.loaded
 }
 
 // Batch is what shall be changed, and by whom.
@@ -160,30 +173,30 @@ func (k *Intake) Submit(ctx context.Context, b Batch) (*Result, error) {
 	if refusal != nil {
 		return nil, refusal
 	}
-	if !b.DryRun {
-		written, err := k.write(ctx, b, plan)
-		if err != nil {
+	writes := k.writes(plan, b)
+	if len(writes) > 0 && !b.DryRun {
+		var err error
+		if revision, err = k.to.Apply(ctx, writes); err != nil {
 			return nil, err
 		}
-		revision = max(revision, written)
-		k.echo(ctx, written)
+		k.echo(ctx, revision)
 	}
 	return &Result{Revision: revision, Applied: applied(plan, revision, b.DryRun), Warnings: plan.Warnings}, nil
 }
 
-// write carries out a plan as one batch and returns its revision, 0 if there is nothing
-// to write.
-func (k *Intake) write(ctx context.Context, b Batch, plan *ingest.Plan) (uint64, error) {
-	var writes []bus.Write
+// writes makes the messages of a plan.
+func (k *Intake) writes(plan *ingest.Plan, b Batch) []bus.Write {
+	var out []bus.Write
 	for _, c := range plan.Changes {
-		if c.Action != pilotv1.Applied_UNCHANGED {
-			writes = append(writes, bus.Write{Envelope: k.envelope(c, b), BasedOn: c.BasedOn})
+		if c.Action == pilotv1.Applied_UNCHANGED {
+			continue
 		}
+		out = append(out, bus.Write{BasedOn: c.BasedOn, Envelope: &busv1.Envelope{
+			Object: c.Object, Deleted: c.Action == pilotv1.Applied_DELETED, Origin: b.Origin,
+			Writer: b.Writer, AcceptedAt: timestamppb.New(k.cfg.Now()),
+		}})
 	}
-	if len(writes) == 0 {
-		return 0, nil
-	}
-	return k.to.Apply(ctx, writes)
+	return out
 }
 
 // applied lists the changes for the caller.
@@ -203,15 +216,14 @@ func applied(plan *ingest.Plan, revision uint64, dryRun bool) []*pilotv1.Applied
 	return out
 }
 
-// echo waits until one's own writes have been read, so that the next batch is judged by
-// them. A bus that is slow to tell costs time and nothing else.
-func (k *Intake) echo(ctx context.Context, written uint64) {
+// echo waits until one's own write has been read, so that the next batch is judged by
+// it. A bus that is slow to tell costs time and nothing else.
+func (k *Intake) echo(ctx context.Context, revision uint64) {
 	ctx, cancel := context.WithTimeout(ctx, echoTimeout)
 	defer cancel()
 	for {
 		k.mu.Lock()
-		changed := k.changed
-		seen := k.revision[config] >= written
+		changed, seen := k.changed, k.config.revision >= revision
 		k.mu.Unlock()
 		if seen {
 			return
@@ -221,13 +233,5 @@ func (k *Intake) echo(ctx context.Context, written uint64) {
 		case <-ctx.Done():
 			return
 		}
-	}
-}
-
-// envelope makes the message of one change.
-func (k *Intake) envelope(c ingest.Change, b Batch) *busv1.Envelope {
-	return &busv1.Envelope{
-		Object: c.Object, Deleted: c.Action == pilotv1.Applied_DELETED, Origin: b.Origin,
-		Writer: b.Writer, AcceptedAt: timestamppb.New(k.cfg.Now()),
 	}
 }

@@ -3,13 +3,16 @@ package intake_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/outrigger-mesh/outrigger/internal/bus"
 	"github.com/outrigger-mesh/outrigger/internal/fault"
 	"github.com/outrigger-mesh/outrigger/proto/decode"
+	busv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/bus/v1"
 	"github.com/outrigger-mesh/outrigger/services/pilot/internal/ingest"
 	"github.com/outrigger-mesh/outrigger/services/pilot/internal/intake"
 	"github.com/outrigger-mesh/outrigger/services/pilot/internal/intake/intaketest"
@@ -96,6 +99,44 @@ func TestRefusedByTheBus(t *testing.T) {
 		t.Fatalf("got %v, want %v", err, lost)
 	}
 	if d := cmp.Diff(map[string]string{}, world(b)); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+// TestRegistry: what is registered counts, and is not ours to change.
+func TestRegistry(t *testing.T) {
+	b := intaketest.Open(t)
+	ctx := context.Background()
+	put := func(name, origin, address string) {
+		t.Helper()
+		o := batch(t, strings.ReplaceAll(service, "name: a}", "name: "+name+"}")).Documents[0].Object
+		o.GetService().Address = address
+		if _, err := b.Registry.Apply(ctx, []bus.Write{{Envelope: &busv1.Envelope{Object: o, Origin: origin}}}); err != nil {
+			t.Fatal(err)
+		}
+		b.WaitForRegistry(t, o)
+	}
+	put("a", "registry:other", "10.78.0.1")
+	if _, err := b.Submit(ctx, batch(t, route)); err != nil {
+		t.Errorf("a route to a registered service: %v", err)
+	}
+	if _, err := b.Submit(ctx, batch(t, service)); err == nil || !strings.Contains(err.Error(), "comes from registry:other") {
+		t.Errorf("writing a registered service: got %v", err)
+	}
+	copied := strings.ReplaceAll(service, "name: a}", "name: b}")
+	if _, err := b.Submit(ctx, batch(t, copied)); err != nil {
+		t.Fatal(err)
+	}
+	put("b", "registry:config", "10.78.0.2")
+	if _, err := b.Submit(ctx, batch(t, strings.ReplaceAll(copied, "number: 80", "number: 81"))); err != nil {
+		t.Errorf("a service of which the registry has a copy: %v", err)
+	}
+	taken := strings.NewReplacer("name: a}", "name: c}", "selector", "address: 10.78.0.2, selector").Replace(service)
+	if _, err := b.Submit(ctx, batch(t, taken)); err == nil || !strings.Contains(err.Error(), "10.78.0.2 is the address of Service default/b") {
+		t.Errorf("an address that was given away: got %v", err)
+	}
+	want := map[string]string{"Service default/a": "registry:other :80", "Service default/b": "api :81", "RouteRule default/r": "api"}
+	if d := cmp.Diff(want, world(b)); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 }

@@ -12,8 +12,10 @@ import (
 
 	"github.com/outrigger-mesh/outrigger/internal/bus"
 	"github.com/outrigger-mesh/outrigger/internal/bus/membus"
+	configv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/config/v1"
 	"github.com/outrigger-mesh/outrigger/services/pilot/internal/ingest"
 	"github.com/outrigger-mesh/outrigger/services/pilot/internal/intake"
+	"github.com/outrigger-mesh/outrigger/services/pilot/internal/model"
 )
 
 // Bus is an Intake and what stands behind it.
@@ -22,6 +24,10 @@ type Bus struct {
 	Server *membus.Bus
 	// Config and Registry are the buckets, with their writes switchable.
 	Config, Registry *Switch
+
+	mu         sync.Mutex
+	registered map[model.Ref]bool
+	news       chan struct{} // closed and replaced when registered grows
 }
 
 // Switch is a bucket whose writes can be made to fail.
@@ -53,7 +59,7 @@ func (s *Switch) Apply(ctx context.Context, w []bus.Write) (uint64, error) {
 // Open returns an Intake that has read its empty bus. It ends with the test.
 func Open(t *testing.T) *Bus {
 	t.Helper()
-	b := &Bus{Server: membus.New()}
+	b := &Bus{Server: membus.New(), registered: map[model.Ref]bool{}, news: make(chan struct{})}
 	log := slog.New(slog.DiscardHandler)
 	open := func(name string) *Switch {
 		store := b.Server.Store(name)
@@ -70,7 +76,7 @@ func Open(t *testing.T) *Bus {
 	for _, r := range []struct {
 		from *Switch
 		take func(bus.Change)
-	}{{b.Config, b.Intake.Config}, {b.Registry, b.Intake.Registry}} {
+	}{{b.Config, b.Intake.Config}, {b.Registry, func(c bus.Change) { b.Intake.Registry(c); b.note(c) }}} {
 		running.Go(func() {
 			var once sync.Once
 			if err := r.from.Run(ctx, func(c bus.Change) { r.take(c); once.Do(func() { ready <- struct{}{} }) }); err != nil {
@@ -87,4 +93,34 @@ func Open(t *testing.T) *Bus {
 		}
 	}
 	return b
+}
+
+// WaitForRegistry waits until the registry's object has been read.
+func (b *Bus) WaitForRegistry(t *testing.T, o *configv1.Object) {
+	t.Helper()
+	deadline := time.After(10 * time.Second)
+	for {
+		b.mu.Lock()
+		found, changed := b.registered[model.RefOf(o)], b.news
+		b.mu.Unlock()
+		if found {
+			return
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			t.Fatalf("%s was not read within 10 s", model.RefOf(o))
+		}
+	}
+}
+
+// note remembers what the registry has.
+func (b *Bus) note(c bus.Change) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, e := range c.Entries {
+		b.registered[model.RefOf(e.Envelope.GetObject())] = true
+	}
+	close(b.news)
+	b.news = make(chan struct{})
 }
