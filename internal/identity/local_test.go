@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,15 +22,15 @@ import (
 	"github.com/outrigger-mesh/outrigger/internal/spiffe"
 )
 
-// selfMade signs for id for an hour at a time; while broken is set it fails.
+// selfMade signs for id for an hour at a time; while it is away it fails.
 type selfMade struct {
-	id     spiffe.ID
-	broken error
+	id   spiffe.ID
+	away atomic.Bool
 }
 
 func (s *selfMade) sign(_ context.Context, key crypto.PublicKey) ([]byte, []byte, error) {
-	if s.broken != nil {
-		return nil, nil, s.broken
+	if s.away.Load() {
+		return nil, nil, errors.New("the key is away")
 	}
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -58,7 +59,8 @@ func TestLocalRenewsAtHalfLifeAndTriesAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		made := &selfMade{id: id, broken: errors.New("the key is away")}
+		made := &selfMade{id: id}
+		made.away.Store(true)
 		l := identity.NewLocal(id, made.sign, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
@@ -67,7 +69,7 @@ func TestLocalRenewsAtHalfLifeAndTriesAgain(t *testing.T) {
 		if got := l.Waiting(); l.Current() != nil || !strings.Contains(got, "the key is away") {
 			t.Errorf("without a key: waiting for %q, has %v", got, l.Current())
 		}
-		made.broken = nil
+		made.away.Store(false)
 		time.Sleep(6 * time.Second) // the longest pause between tries is 5 s
 		synctest.Wait()
 		first := l.Current()
