@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,10 +22,9 @@ func TestCustodyWaitsForWhatIsAway(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		away := true
-		tries := 0
+		var tries, back atomic.Int32
 		c := NewCustody(func(context.Context) (Store, error) {
-			if tries++; away {
+			if tries.Add(1); back.Load() == 0 {
 				return nil, fault.Unavailable.Errorf("vault is away")
 			}
 			return memory.Create(own, time.Now())
@@ -40,10 +40,10 @@ func TestCustodyWaitsForWhatIsAway(t *testing.T) {
 		if _, err := c.Current(); fault.Of(err) != fault.Unavailable || strings.Contains(err.Error(), "vault") {
 			t.Errorf("current: %v, want unavailable and no more", err)
 		}
-		if tries < 10 || tries > 20 {
-			t.Errorf("%d tries in a minute, want 10 to 20", tries)
+		if n := tries.Load(); n < 10 || n > 20 {
+			t.Errorf("%d tries in a minute, want 10 to 20", n)
 		}
-		away = false
+		back.Store(1)
 		if _, err := c.Wait(ctx); err != nil {
 			t.Errorf("wait: %v", err)
 		}

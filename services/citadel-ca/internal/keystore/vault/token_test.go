@@ -9,10 +9,12 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/outrigger-mesh/outrigger/services/citadel-ca/internal/keystore/vault/baotest"
 )
 
-func tokens(t *testing.T, s *server) {
-	cfg := s.place(t)
+func tokens(t *testing.T, s *baotest.Server) {
+	cfg := place(t, s)
 	store := must(t, cfg)
 	if err := os.Chmod(cfg.TokenFile, 0o644); err != nil { //nolint:gosec // too open on purpose
 		t.Fatal(err)
@@ -20,11 +22,11 @@ func tokens(t *testing.T, s *server) {
 	_, err := open(t, cfg)
 	refused(t, "token that others can read", err, cfg.TokenFile, "mode 0644")
 	// Whoever looks after tokens puts a new one into the file and revokes the old.
-	if err := s.root.Auth().Token().RevokeTree(store.token.text); err != nil {
+	if err := s.Root.Auth().Token().RevokeTree(store.token.text); err != nil {
 		t.Fatal(err)
 	}
 	refused(t, "revoked token", sign(t, store), "may not sign with it, or has ended")
-	fresh, err := os.ReadFile(s.tokenFor(t, policy(cfg.Key), time.Hour))
+	fresh, err := os.ReadFile(s.TokenFor(t, baotest.Policy(cfg.Key), time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,20 +66,20 @@ func (l *lines) String() string {
 	return l.b.String()
 }
 
-func renewal(t *testing.T, s *server) {
-	cfg := s.place(t)
-	cfg.TokenFile = s.tokenFor(t, policy(cfg.Key), time.Minute, "default")
+func renewal(t *testing.T, s *baotest.Server) {
+	cfg := place(t, s)
+	cfg.TokenFile = s.TokenFor(t, baotest.Policy(cfg.Key), time.Minute, "default")
 	store := must(t, cfg)
-	before := s.ends(store.token.text)
+	before := s.Ends(store.token.text)
 	store.token.tend(t.Context(), store.log)
-	if after := s.ends(store.token.text); !after.After(before) {
+	if after := s.Ends(store.token.text); !after.After(before) {
 		t.Errorf("the token ends at %s, and ended at %s before it was renewed", after, before)
 	}
 	if in := time.Until(store.token.renewAt); in <= 25*time.Second || in > 30*time.Second {
 		t.Errorf("a token of a minute is renewed again in %s, want half a minute", in)
 	}
 	var said lines
-	cfg.TokenFile = s.tokenFor(t, policy(cfg.Key), time.Hour) // without "default"
+	cfg.TokenFile = s.TokenFor(t, baotest.Policy(cfg.Key), time.Hour) // without "default"
 	store, err := openLog(t, cfg, slog.New(slog.NewTextHandler(&said, nil)))
 	if err != nil {
 		t.Fatal(err)

@@ -3,8 +3,10 @@ package vault
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,7 +14,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -22,6 +23,8 @@ import (
 	"github.com/outrigger-mesh/outrigger/internal/spiffe"
 	"github.com/outrigger-mesh/outrigger/services/citadel-ca/internal/issue"
 	"github.com/outrigger-mesh/outrigger/services/citadel-ca/internal/keystore/keystoretest"
+	"github.com/outrigger-mesh/outrigger/services/citadel-ca/internal/keystore/memory"
+	"github.com/outrigger-mesh/outrigger/services/citadel-ca/internal/keystore/vault/baotest"
 )
 
 func openLog(t *testing.T, cfg Config, log *slog.Logger) (*Store, error) {
@@ -59,16 +62,16 @@ func refused(t *testing.T, what string, err error, want ...string) {
 
 // TestStore runs what needs a server that stays up against one.
 func TestStore(t *testing.T) {
-	s := launch(t)
+	s := baotest.Launch(t)
 	t.Run("suite", func(t *testing.T) {
 		keystoretest.Run(t, func(t *testing.T) keystoretest.Open {
-			cfg := s.place(t)
+			cfg := place(t, s)
 			return func(ctx context.Context, id spiffe.ID) (keystoretest.Store, error) {
 				return Open(ctx, cfg, id, time.Now(), slog.New(slog.DiscardHandler))
 			}
 		})
 	})
-	for name, f := range map[string]func(*testing.T, *server){
+	for name, f := range map[string]func(*testing.T, *baotest.Server){
 		"rotated": rotated, "deleted": deleted, "replaced": replaced, "trimmed": trimmed, "unfit": unfit,
 		"policy": onlyPolicy, "operator": operator, "token": tokens, "renewal": renewal, "files": files, "settings": settings,
 		"rotated while running": rotatedWhileRunning,
@@ -77,10 +80,10 @@ func TestStore(t *testing.T) {
 	}
 }
 
-func rotated(t *testing.T, s *server) {
-	cfg := s.place(t)
+func rotated(t *testing.T, s *baotest.Server) {
+	cfg := place(t, s)
 	first := must(t, cfg)
-	s.set("transit/keys/"+cfg.Key+"/rotate", nil)
+	s.Set("transit/keys/"+cfg.Key+"/rotate", nil)
 	_, err := open(t, cfg)
 	refused(t, "rotated key", err, "transit/keys/"+cfg.Key, "rotated", "latest version is 2", "pinned to version 1", "keyVersion to 1")
 	if fault.Of(err) == fault.Unavailable {
@@ -94,29 +97,29 @@ func rotated(t *testing.T, s *server) {
 	if !second.Authority().Certificate().Equal(first.Authority().Certificate()) {
 		t.Error("with the version accepted, the authority is another")
 	}
-	s.set("transit/keys/"+cfg.Key+"/config", map[string]any{"min_encryption_version": 2})
+	s.Set("transit/keys/"+cfg.Key+"/config", map[string]any{"min_encryption_version": 2})
 	_, err = open(t, cfg)
 	refused(t, "version that may not sign", err, "version 1 may not sign")
 }
 
-func rotatedWhileRunning(t *testing.T, s *server) {
-	cfg := s.place(t)
+func rotatedWhileRunning(t *testing.T, s *baotest.Server) {
+	cfg := place(t, s)
 	store := must(t, cfg)
 	store.every = time.Hour
 	store.note(store.check(t.Context()))
 	if err := store.Ready(); err != nil {
 		t.Errorf("before: %v", err)
 	}
-	s.set("transit/keys/"+cfg.Key+"/rotate", nil)
+	s.Set("transit/keys/"+cfg.Key+"/rotate", nil)
 	store.note(store.check(t.Context()))
 	refused(t, "ready after it", store.Ready(), "rotated")
 }
 
-func deleted(t *testing.T, s *server) {
-	cfg := s.place(t)
+func deleted(t *testing.T, s *baotest.Server) {
+	cfg := place(t, s)
 	first := must(t, cfg)
-	s.set("transit/keys/"+cfg.Key+"/config", map[string]any{"deletion_allowed": true})
-	if _, err := s.root.Logical().Delete("transit/keys/" + cfg.Key); err != nil {
+	s.Set("transit/keys/"+cfg.Key+"/config", map[string]any{"deletion_allowed": true})
+	if _, err := s.Root.Logical().Delete("transit/keys/" + cfg.Key); err != nil {
 		t.Fatal(err)
 	}
 	_, err := open(t, cfg)
@@ -124,31 +127,31 @@ func deleted(t *testing.T, s *server) {
 	refused(t, "signing with it", sign(t, first), "transit/keys/"+cfg.Key)
 }
 
-func replaced(t *testing.T, s *server) {
-	cfg := s.place(t)
+func replaced(t *testing.T, s *baotest.Server) {
+	cfg := place(t, s)
 	must(t, cfg)
-	s.set("transit/keys/"+cfg.Key+"/config", map[string]any{"deletion_allowed": true})
-	if _, err := s.root.Logical().Delete("transit/keys/" + cfg.Key); err != nil {
+	s.Set("transit/keys/"+cfg.Key+"/config", map[string]any{"deletion_allowed": true})
+	if _, err := s.Root.Logical().Delete("transit/keys/" + cfg.Key); err != nil {
 		t.Fatal(err)
 	}
-	s.set("transit/keys/"+cfg.Key, map[string]any{"type": "ecdsa-p256"})
+	s.Set("transit/keys/"+cfg.Key, map[string]any{"type": "ecdsa-p256"})
 	_, err := open(t, cfg)
 	refused(t, "key of the same name", err, "transit/keys/"+cfg.Key, "replaced", cfg.State)
 }
 
-func trimmed(t *testing.T, s *server) {
-	cfg := s.place(t)
+func trimmed(t *testing.T, s *baotest.Server) {
+	cfg := place(t, s)
 	must(t, cfg)
 	for range 2 {
-		s.set("transit/keys/"+cfg.Key+"/rotate", nil)
+		s.Set("transit/keys/"+cfg.Key+"/rotate", nil)
 	}
-	s.set("transit/keys/"+cfg.Key+"/config", map[string]any{"min_decryption_version": 2, "min_encryption_version": 2})
-	s.set("transit/keys/"+cfg.Key+"/trim", map[string]any{"min_available_version": 2})
+	s.Set("transit/keys/"+cfg.Key+"/config", map[string]any{"min_decryption_version": 2, "min_encryption_version": 2})
+	s.Set("transit/keys/"+cfg.Key+"/trim", map[string]any{"min_available_version": 2})
 	_, err := open(t, cfg)
 	refused(t, "trimmed key", err, "transit/keys/"+cfg.Key, "version 1 is gone")
 }
 
-func unfit(t *testing.T, s *server) {
+func unfit(t *testing.T, s *baotest.Server) {
 	for name, c := range map[string]struct {
 		make map[string]any
 		want string
@@ -159,30 +162,30 @@ func unfit(t *testing.T, s *server) {
 		"backup":       {map[string]any{"type": "ecdsa-p256", "allow_plaintext_backup": true}, "can leave Vault"},
 		"auto-rotated": {map[string]any{"type": "ecdsa-p256", "auto_rotate_period": "24h"}, "rotates by itself"},
 	} {
-		cfg := s.place(t)
+		cfg := place(t, s)
 		cfg.Key = "u" + rand.Text()
-		cfg.TokenFile = s.tokenFor(t, policy(cfg.Key), time.Hour)
-		s.set("transit/keys/"+cfg.Key, c.make)
-		if d := s.describe(t.Context(), cfg.Key); name == "backup" && !strings.Contains(d, `"allow_plaintext_backup":true`) {
-			s.set("transit/keys/"+cfg.Key+"/config", map[string]any{"allow_plaintext_backup": true})
+		cfg.TokenFile = s.TokenFor(t, baotest.Policy(cfg.Key), time.Hour)
+		s.Set("transit/keys/"+cfg.Key, c.make)
+		if d := describe(t, s, cfg.Key); name == "backup" && !strings.Contains(d, `"allow_plaintext_backup":true`) {
+			s.Set("transit/keys/"+cfg.Key+"/config", map[string]any{"allow_plaintext_backup": true})
 		}
 		_, err := open(t, cfg)
 		refused(t, name, err, "transit/keys/"+cfg.Key, c.want)
 	}
-	cfg := s.place(t)
+	cfg := place(t, s)
 	cfg.Key = "absent"
-	cfg.TokenFile = s.tokenFor(t, policy(cfg.Key), time.Hour)
+	cfg.TokenFile = s.TokenFor(t, baotest.Policy(cfg.Key), time.Hour)
 	_, err := open(t, cfg)
 	refused(t, "a key that nobody made", err, "transit/keys/absent", "make it (vault write transit/keys/absent type=ecdsa-p256)")
-	cfg.KeyVersion, cfg.Key = 3, s.place(t).Key
-	cfg.TokenFile = s.tokenFor(t, policy(cfg.Key), time.Hour)
+	cfg.KeyVersion, cfg.Key = 3, place(t, s).Key
+	cfg.TokenFile = s.TokenFor(t, baotest.Policy(cfg.Key), time.Hour)
 	_, err = open(t, cfg)
 	refused(t, "a version that nobody made", err, "no version 3")
 }
 
 // onlyPolicy shows that the documented policy is enough, and that nothing less is.
-func onlyPolicy(t *testing.T, s *server) {
-	cfg := s.place(t)
+func onlyPolicy(t *testing.T, s *baotest.Server) {
+	cfg := place(t, s)
 	store := must(t, cfg)
 	if err := sign(t, store); err != nil {
 		t.Errorf("with the documented policy: %v", err)
@@ -202,15 +205,15 @@ func onlyPolicy(t *testing.T, s *server) {
 	}
 	keys, sign := fmt.Sprintf("path \"transit/keys/%s\" { capabilities = [\"read\"] }", cfg.Key), fmt.Sprintf("path \"transit/sign/%s\" { capabilities = [\"update\"] }", cfg.Key)
 	for rules, want := range map[string]string{keys: "may not sign with it", sign: "may not read it"} {
-		cfg.TokenFile = s.tokenFor(t, rules, time.Hour)
+		cfg.TokenFile = s.TokenFor(t, rules, time.Hour)
 		_, err := open(t, cfg)
 		refused(t, rules, err, "transit/keys/"+cfg.Key, want, cfg.TokenFile, "it needs the policy")
 	}
 }
 
 // operator brings a certificate for the key that a root of his own has signed.
-func operator(t *testing.T, s *server) {
-	cfg := s.place(t)
+func operator(t *testing.T, s *baotest.Server) {
+	cfg := place(t, s)
 	key := must(t, cfg).Authority().Certificate().PublicKey
 	root, rootCert := operatorRoot(t)
 	tmpl := &x509.Certificate{
@@ -238,23 +241,23 @@ func operator(t *testing.T, s *server) {
 	if !bytes.Equal(a.ChainPEM(), issue.Encode(cert)) || !bytes.Equal(a.BundlePEM(), issue.Encode(rootCert)) {
 		t.Errorf("chain %s bundle %s: want the operator's", a.ChainPEM(), a.BundlePEM())
 	}
-	s.set("transit/keys/"+cfg.Key+"/rotate", nil)
+	s.Set("transit/keys/"+cfg.Key+"/rotate", nil)
 	_, err = open(t, cfg)
 	refused(t, "rotated under the operator's certificate", err, "rotated", cfg.Certificate)
-	other := s.place(t)
+	other := place(t, s)
 	other.Certificate, other.Roots = cfg.Certificate, cfg.Roots
 	_, err = open(t, other)
 	refused(t, "certificate of another key", err, "transit/keys/"+other.Key, "does not have the public key of "+cfg.Certificate)
 }
 
-func files(t *testing.T, s *server) {
-	cfg := s.place(t)
+func files(t *testing.T, s *baotest.Server) {
+	cfg := place(t, s)
 	must(t, cfg)
 	info, err := os.Stat(cfg.State)
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%s: %v, %v; want 0600", cfg.State, info.Mode(), err)
 	}
-	other := s.place(t)
+	other := place(t, s)
 	other.State = cfg.State
 	_, err = open(t, other)
 	refused(t, "state of another key", err, cfg.State, "belongs to key transit/keys/"+cfg.Key)
@@ -265,8 +268,8 @@ func files(t *testing.T, s *server) {
 	refused(t, "damaged state", err, cfg.State, "damaged")
 }
 
-func settings(t *testing.T, s *server) {
-	good := s.place(t)
+func settings(t *testing.T, s *baotest.Server) {
+	good := place(t, s)
 	for want, change := range map[string]func(*Config){
 		"want https://host:port":             func(c *Config) { c.Address = "vault:8200" },
 		"token would cross the network":      func(c *Config) { c.Address = "http://10.0.0.1:8200" },
@@ -289,8 +292,8 @@ func settings(t *testing.T, s *server) {
 
 // TestVaultAway kills the server, hangs it and seals it, and has it back each time.
 func TestVaultAway(t *testing.T) {
-	s := launch(t)
-	cfg := s.place(t)
+	s := baotest.Launch(t)
+	cfg := place(t, s)
 	cfg.Timeout = time.Second
 	store := must(t, cfg)
 	away := func(how string) {
@@ -321,25 +324,21 @@ func TestVaultAway(t *testing.T) {
 			t.Errorf("after it was %s the authority is another", how)
 		}
 	}
-	s.stop()
+	s.Stop()
 	away("killed")
-	s.again()
+	s.Again()
 	back("killed")
 
-	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	s.Pause()
 	away("hanging")
-	if err := s.cmd.Process.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	s.Continue()
 	back("hanging")
 
-	if err := s.root.Sys().Seal(); err != nil {
+	if err := s.Root.Sys().Seal(); err != nil {
 		t.Fatal(err)
 	}
 	away("sealed")
-	s.open()
+	s.Unseal()
 	back("sealed")
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -348,4 +347,40 @@ func TestVaultAway(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("sign for a caller who is gone: got %v, want its context's end", err)
 	}
+}
+
+// place makes a key and the settings for it.
+func place(t *testing.T, s *baotest.Server) Config {
+	t.Helper()
+	cfg := DefaultConfig()
+	cfg.Key = "k" + rand.Text()
+	cfg.Address, cfg.CAFile = s.Addr, s.CA
+	cfg.State = filepath.Join(t.TempDir(), "state", "vault.json")
+	cfg.TokenFile = s.TokenFor(t, baotest.Policy(cfg.Key), time.Hour)
+	s.Set("transit/keys/"+cfg.Key, map[string]any{"type": "ecdsa-p256"})
+	return cfg
+}
+
+// describe returns what Vault says of a key, as the store sees it.
+func describe(t *testing.T, s *baotest.Server, key string) string {
+	t.Helper()
+	secret, err := s.Root.Logical().ReadWithContext(t.Context(), "transit/keys/"+key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(secret.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// operatorRoot is a root of the operator's own.
+func operatorRoot(t *testing.T) (*ecdsa.PrivateKey, *x509.Certificate) {
+	t.Helper()
+	key, cert, err := memory.Generate("cluster.local", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key, cert
 }

@@ -1,14 +1,15 @@
-package vault
+// Package baotest runs a real Vault-compatible server, OpenBao, for tests. In: the bao
+// binary below .tools. Out: a server on loopback with TLS and a Transit engine, that can
+// be killed, hung, sealed and brought back, and that ends with the test.
+package baotest
 
 import (
 	"bytes"
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -24,36 +25,44 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// server is a real Vault-compatible server with TLS and its data on disk, so that it
+// Server is a real Vault-compatible server with TLS and its data on disk, so that it
 // can be killed and started again.
-type server struct {
+type Server struct {
 	t      *testing.T
 	dir    string
-	addr   string // https://127.0.0.1:port
-	ca     string // file
-	root   *api.Client
-	unseal string
+	Addr   string      // https://127.0.0.1:port
+	CA     string      // file
+	Root   *api.Client // as root
+	unseal string      // key
 	cmd    *exec.Cmd
 }
 
+// binary is the one that OUTRIGGER_BAO names, or .tools/bao of the repository.
 func binary(t *testing.T) string {
 	t.Helper()
 	if path := os.Getenv("OUTRIGGER_BAO"); path != "" {
 		return path
 	}
-	found, err := filepath.Glob("../../../../../.tools/bao/*/bao")
-	if err != nil || len(found) == 0 {
-		t.Fatalf("no bao, the Vault-compatible server, below .tools: run make setup, or name one in OUTRIGGER_BAO (%v)", err)
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return found[len(found)-1]
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		path := filepath.Join(dir, ".tools", "bao")
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+			return path
+		}
+	}
+	t.Fatal("no .tools/bao, the Vault-compatible server of the tests: run make setup, or name one in OUTRIGGER_BAO")
+	return ""
 }
 
-// launch starts a new, empty server with a Transit engine.
-func launch(t *testing.T) *server {
+// Launch starts a new, empty server with a Transit engine.
+func Launch(t *testing.T) *Server {
 	t.Helper()
-	s := &server{t: t, dir: t.TempDir()}
+	s := &Server{t: t, dir: t.TempDir()}
 	ports := freePorts(t)
-	s.addr = fmt.Sprintf("https://127.0.0.1:%d", ports[0])
+	s.Addr = fmt.Sprintf("https://127.0.0.1:%d", ports[0])
 	s.certificate()
 	data := filepath.Join(s.dir, "data")
 	if err := os.Mkdir(data, 0o700); err != nil {
@@ -76,18 +85,23 @@ cluster_addr = "https://127.0.0.1:%[3]d"
 log_level    = "warn"
 `, data, ports[0], ports[1], filepath.Join(s.dir, "cert.pem"), filepath.Join(s.dir, "key.pem")))
 	var err error
-	if s.root, err = connect(Config{Address: s.addr, CAFile: s.ca, Mount: "-", Key: "-", TokenFile: "-", Timeout: 10 * time.Second}); err != nil {
+	cfg := api.DefaultConfig()
+	cfg.Address, cfg.Timeout, cfg.MaxRetries = s.Addr, 10*time.Second, 0
+	if err = cfg.ConfigureTLS(&api.TLSConfig{CACert: s.CA}); err != nil {
+		t.Fatal(err)
+	}
+	if s.Root, err = api.NewClient(cfg); err != nil {
 		t.Fatal(err)
 	}
 	s.start()
-	init, err := s.root.Sys().Init(&api.InitRequest{SecretShares: 1, SecretThreshold: 1})
+	init, err := s.Root.Sys().Init(&api.InitRequest{SecretShares: 1, SecretThreshold: 1})
 	if err != nil {
 		t.Fatalf("init: %v", err)
 	}
 	s.unseal = init.Keys[0]
-	s.root.SetToken(init.RootToken)
-	s.open()
-	if err := s.root.Sys().Mount("transit", &api.MountInput{Type: "transit"}); err != nil {
+	s.Root.SetToken(init.RootToken)
+	s.Unseal()
+	if err := s.Root.Sys().Mount("transit", &api.MountInput{Type: "transit"}); err != nil {
 		t.Fatalf("mount transit: %v", err)
 	}
 	return s
@@ -108,14 +122,14 @@ func freePorts(t *testing.T) [2]int {
 	return ports
 }
 
-func (s *server) write(name string, data []byte) {
+func (s *Server) write(name string, data []byte) {
 	s.t.Helper()
 	if err := os.WriteFile(filepath.Join(s.dir, name), data, 0o600); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
-func (s *server) certificate() {
+func (s *Server) certificate() {
 	s.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -135,12 +149,12 @@ func (s *server) certificate() {
 	}
 	s.write("cert.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}))
 	s.write("key.pem", pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}))
-	s.ca = filepath.Join(s.dir, "cert.pem")
+	s.CA = filepath.Join(s.dir, "cert.pem")
 }
 
 // start runs the server until the test ends or stop is called, and returns when it
 // answers.
-func (s *server) start() {
+func (s *Server) start() {
 	s.t.Helper()
 	var said bytes.Buffer
 	s.cmd = exec.Command(binary(s.t), "server", "-config="+filepath.Join(s.dir, "config.hcl"))
@@ -153,17 +167,17 @@ func (s *server) start() {
 	cmd := s.cmd
 	s.t.Cleanup(func() {
 		if cmd.ProcessState == nil {
-			s.stop()
+			s.Stop()
 		}
 	})
 	s.wait(func() error {
-		_, err := s.root.Sys().InitStatus()
+		_, err := s.Root.Sys().InitStatus()
 		return err
 	}, &said)
 }
 
 // wait asks again until f has no complaint; the server tells nobody when it is ready.
-func (s *server) wait(f func() error, said fmt.Stringer) {
+func (s *Server) wait(f func() error, said fmt.Stringer) {
 	s.t.Helper()
 	end := time.After(20 * time.Second)
 	tick := time.NewTicker(50 * time.Millisecond)
@@ -181,13 +195,14 @@ func (s *server) wait(f func() error, said fmt.Stringer) {
 	}
 }
 
-func (s *server) open() {
+// Unseal opens the server's data.
+func (s *Server) Unseal() {
 	s.t.Helper()
-	if _, err := s.root.Sys().Unseal(s.unseal); err != nil {
+	if _, err := s.Root.Sys().Unseal(s.unseal); err != nil {
 		s.t.Fatalf("unseal: %v", err)
 	}
 	s.wait(func() error {
-		h, err := s.root.Sys().Health()
+		h, err := s.Root.Sys().Health()
 		if err == nil && (h.Sealed || h.Standby) {
 			return errors.New("sealed or standby")
 		}
@@ -195,8 +210,8 @@ func (s *server) open() {
 	}, new(bytes.Buffer))
 }
 
-// stop kills the server, as a crash would.
-func (s *server) stop() {
+// Stop kills the server, as a crash would.
+func (s *Server) Stop() {
 	s.t.Helper()
 	if err := s.cmd.Process.Kill(); err != nil {
 		s.t.Errorf("kill bao: %v", err)
@@ -206,35 +221,48 @@ func (s *server) stop() {
 	}
 }
 
-// again starts a stopped server on the same data.
-func (s *server) again() {
+// Pause stops the server without ending it: it takes connections and says nothing.
+func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+
+// Continue takes Pause back.
+func (s *Server) Continue() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(sig syscall.Signal) {
 	s.t.Helper()
-	s.start()
-	s.open()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
-// set writes to a path as root.
-func (s *server) set(path string, data map[string]any) {
+// Again starts a stopped server on the same data.
+func (s *Server) Again() {
 	s.t.Helper()
-	if _, err := s.root.Logical().Write(path, data); err != nil {
+	s.start()
+	s.Unseal()
+}
+
+// Set writes to a path as root.
+func (s *Server) Set(path string, data map[string]any) {
+	s.t.Helper()
+	if _, err := s.Root.Logical().Write(path, data); err != nil {
 		s.t.Fatalf("write %s: %v", path, err)
 	}
 }
 
-// policy is what the package comment says a token needs.
-func policy(key string) string {
+// Policy is what the package comment says a token needs.
+func Policy(key string) string {
 	return fmt.Sprintf("path \"transit/keys/%s\" { capabilities = [\"read\"] }\npath \"transit/sign/%s\" { capabilities = [\"update\"] }\n", key, key)
 }
 
-// tokenFor makes a token with that policy and nothing else, and returns its file.
-func (s *server) tokenFor(t *testing.T, rules string, life time.Duration, more ...string) string {
+// TokenFor makes a token with that policy and nothing else, and returns its file.
+func (s *Server) TokenFor(t *testing.T, rules string, life time.Duration, more ...string) string {
 	t.Helper()
 	name := "p" + rand.Text()
-	if err := s.root.Sys().PutPolicy(name, rules); err != nil {
+	if err := s.Root.Sys().PutPolicy(name, rules); err != nil {
 		t.Fatal(err)
 	}
 	renewable := true
-	secret, err := s.root.Auth().Token().Create(&api.TokenCreateRequest{
+	secret, err := s.Root.Auth().Token().Create(&api.TokenCreateRequest{
 		Policies: append(more, name), NoDefaultPolicy: len(more) == 0, TTL: life.String(), Renewable: &renewable,
 	})
 	if err != nil {
@@ -247,36 +275,10 @@ func (s *server) tokenFor(t *testing.T, rules string, life time.Duration, more .
 	return path
 }
 
-// place makes a key and the settings for it.
-func (s *server) place(t *testing.T) Config {
-	t.Helper()
-	cfg := DefaultConfig()
-	cfg.Key = "k" + rand.Text()
-	cfg.Address, cfg.CAFile = s.addr, s.ca
-	cfg.State = filepath.Join(t.TempDir(), "state", "vault.json")
-	cfg.TokenFile = s.tokenFor(t, policy(cfg.Key), time.Hour)
-	s.set("transit/keys/"+cfg.Key, map[string]any{"type": "ecdsa-p256"})
-	return cfg
-}
-
-// describe returns what Vault says of a key, as the store sees it.
-func (s *server) describe(ctx context.Context, key string) string {
+// Ends returns when a token ends.
+func (s *Server) Ends(token string) time.Time {
 	s.t.Helper()
-	secret, err := s.root.Logical().ReadWithContext(ctx, "transit/keys/"+key)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	text, err := json.Marshal(secret.Data)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return string(text)
-}
-
-// ends returns when a token ends.
-func (s *server) ends(token string) time.Time {
-	s.t.Helper()
-	secret, err := s.root.Auth().Token().Lookup(token)
+	secret, err := s.Root.Auth().Token().Lookup(token)
 	if err != nil {
 		s.t.Fatal(err)
 	}
