@@ -136,34 +136,40 @@ func eachChain(d *json.Decoder, f func(LoadedCertificate)) error {
 	return nil
 }
 
-// Stats returns the stats whose full name is one of names, as text; those that Envoy
-// has not got are absent.
-func (a *Admin) Stats(ctx context.Context, names ...string) (map[string]string, error) {
-	filter := "^(" + strings.ReplaceAll(strings.Join(names, "|"), ".", `\.`) + ")$"
+// Stats returns the stats whose whole name matches a regular expression, as text.
+func (a *Admin) Stats(ctx context.Context, pattern string) (map[string]string, error) {
 	out := map[string]string{}
-	err := a.get(ctx, "/stats?filter="+url.QueryEscape(filter), func(body io.Reader) error {
-		for sc := bufio.NewScanner(body); sc.Scan(); {
-			if name, v, ok := strings.Cut(sc.Text(), ": "); ok {
+	err := a.get(ctx, "/stats?filter="+url.QueryEscape("^("+pattern+")$"), func(body io.Reader) error {
+		lines := bufio.NewScanner(body)
+		for lines.Scan() {
+			if name, v, ok := strings.Cut(lines.Text(), ": "); ok {
 				out[name] = strings.Trim(v, `"`)
 			}
 		}
-		return nil
+		return lines.Err() //nolint:wrapcheck // get says of what
 	})
 	return out, err
 }
 
-// Connections returns how many connections the listeners have open.
+// Connections returns how many connections the listeners have open, that of admin
+// apart.
 func (a *Admin) Connections(ctx context.Context) (int, error) {
-	const name = "server.total_connections"
-	stats, err := a.Stats(ctx, name)
+	stats, err := a.Stats(ctx, `listener\..*\.downstream_cx_active`)
 	if err != nil {
 		return 0, err
 	}
-	n, err := strconv.Atoi(stats[name])
-	if err != nil {
-		return 0, fmt.Errorf("Envoy's stat %s: %w", name, err)
+	sum := 0
+	for name, v := range stats {
+		if strings.HasPrefix(name, "listener.admin.") || strings.Contains(name, ".worker_") {
+			continue // our own, and the same ones by thread
+		}
+		n, err := strconv.Atoi(v)
+		if err != nil {
+			return 0, fmt.Errorf("Envoy's stat %s: %w", name, err)
+		}
+		sum += n
 	}
-	return n, nil
+	return sum, nil
 }
 
 // Drain makes health checks fail and the listeners finish what they have, gracefully:

@@ -75,7 +75,7 @@ func TestRenewedCertificateReachesEnvoy(t *testing.T) {
 			if got, want := p.serials(), []string{serial(t, p.secrets.Current())}; !slices.Equal(got, want) {
 				t.Errorf("certificates in use %q, want %q", got, want)
 			}
-			next := p.ca.Issue(p.secrets.Current().ID, time.Hour)
+			next := p.issue()
 			p.secrets.set(next)
 			deadline := within(t, 10*time.Second)
 			for !slices.Contains(p.serials(), serial(t, next)) {
@@ -110,7 +110,7 @@ func TestEnvoyOutlivesItsSupervisorAndIsTakenOver(t *testing.T) {
 	if now, starts := p.process.PID(); now != pid || starts != 0 {
 		t.Errorf("second supervisor has process %d after %d starts, want %d after 0", now, starts, pid)
 	}
-	next := p.ca.Issue(p.secrets.Current().ID, time.Hour)
+	next := p.issue()
 	p.secrets.set(next)
 	for !slices.Contains(p.serials(), serial(t, next)) {
 		p.tick(deadline, "certificate from the second supervisor")
@@ -171,9 +171,15 @@ func TestStopLetsConnectionsEnd(t *testing.T) {
 	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n"); err != nil {
 		t.Fatal(err)
 	}
+	deadline := within(t, 10*time.Second)
+	for n := 0; n != 1; n, err = p.admin.Connections(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.tick(deadline, "connection in Envoy")
+	}
 	stopped := make(chan struct{})
 	go func() { defer close(stopped); stop() }()
-	deadline := within(t, 10*time.Second)
 	for p.state().Info.State != "DRAINING" {
 		p.tick(deadline, "draining")
 	}

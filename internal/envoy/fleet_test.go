@@ -13,6 +13,7 @@ import (
 	"github.com/outrigger-mesh/outrigger/internal/envoy"
 	"github.com/outrigger-mesh/outrigger/internal/envoy/envoytest"
 	"github.com/outrigger-mesh/outrigger/internal/identity"
+	"github.com/outrigger-mesh/outrigger/internal/identity/identitytest"
 	"github.com/outrigger-mesh/outrigger/internal/run"
 	"github.com/outrigger-mesh/outrigger/internal/spiffe"
 )
@@ -61,7 +62,7 @@ func id(t testing.TB, account string) spiffe.ID {
 type proxy struct {
 	t       *testing.T
 	dir     string
-	ca      *envoytest.CA
+	ca      *identitytest.Authority
 	pilot   *envoytest.Pilot
 	secrets *secrets
 	listen  netip.AddrPort
@@ -74,9 +75,9 @@ type proxy struct {
 
 func newProxy(t *testing.T) *proxy {
 	t.Helper()
-	p := &proxy{t: t, dir: envoytest.Dir(t), ca: envoytest.NewCA(t), listen: envoytest.FreePort(t)}
-	p.pilot = envoytest.NewPilot(t, p.ca, id(t, "pilot"))
-	p.secrets = newSecrets(p.ca.Issue(id(t, "ingress"), time.Hour))
+	p := &proxy{t: t, dir: envoytest.Dir(t), ca: identitytest.New(t, "cluster.local"), listen: envoytest.FreePort(t)}
+	p.pilot = envoytest.NewPilot(t, p.ca.Source("outrigger-system", "pilot").ServerTLS(true))
+	p.secrets = newSecrets(p.issue())
 	p.config = envoy.BootstrapConfig{
 		Node: envoy.Node{
 			Role: envoy.Ingress, Address: p.listen.Addr(), Workload: "ingress", Namespace: "outrigger-system",
@@ -86,6 +87,11 @@ func newProxy(t *testing.T) *proxy {
 		Pilot: envoy.Upstream{Address: p.pilot.Address, ID: id(t, "pilot")},
 	}
 	return p
+}
+
+// issue returns a certificate of the proxy's that nobody had before.
+func (p *proxy) issue() *identity.Certificate {
+	return p.ca.Source("outrigger-system", "ingress").Current()
 }
 
 func (p *proxy) world(revision uint64) envoytest.World {

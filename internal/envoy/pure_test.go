@@ -15,6 +15,7 @@ import (
 	"github.com/outrigger-mesh/outrigger/internal/envoy/envoytest"
 	"github.com/outrigger-mesh/outrigger/internal/envoy/internal/xdswire"
 	"github.com/outrigger-mesh/outrigger/internal/identity"
+	"github.com/outrigger-mesh/outrigger/internal/identity/identitytest"
 	"github.com/outrigger-mesh/outrigger/internal/spiffe"
 )
 
@@ -142,9 +143,8 @@ func TestWaiting(t *testing.T) {
 }
 
 func TestSubscription(t *testing.T) {
-	ca := envoytest.NewCA(t)
-	id := mustID(t, "spiffe://cluster.local/ns/default/sa/reviews")
-	first, second := ca.Issue(id, time.Hour), ca.Issue(id, time.Hour)
+	ca := identitytest.New(t, "cluster.local")
+	first, second := ca.Source("default", "reviews").Current(), ca.Source("default", "reviews").Current()
 	type step struct {
 		request *xdswire.Request
 		current *identity.Certificate

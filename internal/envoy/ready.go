@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -71,7 +72,7 @@ func (a *Admin) State(ctx context.Context) (State, error) {
 	}
 	s := State{Info: info}
 	const lds, cds, warming = "listener_manager.lds.version_text", "cluster_manager.cds.version_text", "listener_manager.total_listeners_warming"
-	stats, err := a.Stats(ctx, lds, cds, warming)
+	stats, err := a.Stats(ctx, strings.ReplaceAll(lds+"|"+cds+"|"+warming, ".", `\.`))
 	if err != nil {
 		return State{}, err
 	}

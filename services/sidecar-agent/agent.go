@@ -46,16 +46,16 @@ func Run(ctx context.Context, c Config) error {
 	g.Add("sds", s.proxy.sds.Run)
 	g.Add("status", server.Run)
 	if s.names != nil {
-		g.Add("names", s.names.Run)
+		g.Add("names", s.certified(s.names.Run))
 	}
 	if s.resolver != nil {
 		g.Add("dns", s.resolver.Run)
 	}
-	g.Add("envoy", s.proxy.run)
+	g.Add("envoy", s.certified(s.proxy.process.Run))
 	g.Add("watch", s.proxy.watch.Run)
 	if s.registration != nil {
 		g.Add("workload", s.watchWorkload)
-		g.Add("registration", s.register)
+		g.Add("registration", s.certified(s.register))
 	}
 	return g.Run(ctx)
 }
@@ -77,18 +77,13 @@ func build(c Config, log *slog.Logger) (*sidecar, error) {
 	if err != nil {
 		return nil, err
 	}
-	inherited, err := identity.Inherit()
-	if err != nil {
-		return nil, err
-	}
-	var prover identity.Prover // nil if there is nobody to ask
-	if inherited != nil {
-		prover = inherited
+	settings := identity.Settings{
+		ID: ids.own.String(), Authority: c.CA, AuthorityID: ids.ca.String(), Dir: filepath.Join(c.State, "identity"), TTL: c.TTL,
 	}
 	s := &sidecar{config: c}
-	s.source = identity.New(identity.Config{
-		ID: ids.own, Authority: c.CA, AuthorityID: ids.ca, Dir: filepath.Join(c.State, "identity"), TTL: c.TTL,
-	}, prover, log)
+	if s.source, err = settings.Open(log); err != nil {
+		return nil, err
+	}
 	if s.proxy, err = newProxy(c, ids, s.source, log); err != nil {
 		return nil, err
 	}
@@ -99,6 +94,9 @@ func build(c Config, log *slog.Logger) (*sidecar, error) {
 	s.names = names.New(names.Config{
 		Pilot: c.PilotAPI, File: filepath.Join(c.State, "names.json"), Domain: c.TrustDomain, Namespace: c.Namespace,
 	}, s.client, s.source.Changed, log)
+	if err := s.names.Load(); err != nil {
+		log.Warn("stored names not used", "error", err)
+	}
 	s.registration = register.New(c.registration(), s.client, log)
 	if c.DNS.IsValid() {
 		s.resolver, err = resolver.Listen(c.DNS, s.names.Table, log)
@@ -131,12 +129,20 @@ func (c Config) registration() register.Config {
 	}
 }
 
-// register keeps the entry from the first certificate on. A newer certificate means a
+// certified returns a part that begins when there is a certificate: without one it
+// could reach nobody.
+func (s *sidecar) certified(part func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if _, err := s.source.Wait(ctx); err != nil {
+			return nil //nolint:nilerr // stopped before there was one
+		}
+		return part(ctx)
+	}
+}
+
+// register keeps the registry's entry. A newer certificate means a
 // newer connection.
 func (s *sidecar) register(ctx context.Context) error {
-	if _, err := s.source.Wait(ctx); err != nil {
-		return nil //nolint:nilerr // stopped before there was one
-	}
 	done := make(chan error, 1)
 	go func() { done <- s.registration.Run(ctx) }()
 	for {

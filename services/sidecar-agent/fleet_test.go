@@ -3,12 +3,12 @@ package agent_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -20,49 +20,35 @@ import (
 	"time"
 
 	"github.com/outrigger-mesh/outrigger/internal/envoy/envoytest"
-	"github.com/outrigger-mesh/outrigger/internal/spiffe"
+	"github.com/outrigger-mesh/outrigger/internal/identity/identitytest"
 )
 
 // fleet is what surrounds one sidecar: an authority, pilot with both of its APIs, and
 // the application.
 type fleet struct {
-	t         *testing.T
-	dir       string
-	ca        *envoytest.CA
-	authority string
-	pilot     *envoytest.Pilot
-	registry  *registry
-	api       *httptest.Server
-	app       net.Listener
-	inbound   netip.AddrPort
-	outbound  netip.AddrPort
-	dns       netip.AddrPort
-	status    netip.AddrPort
-	life      time.Duration // of certificates
-}
-
-func account(t testing.TB, name string) spiffe.ID {
-	t.Helper()
-	id, err := spiffe.New("cluster.local", "outrigger-system", name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return id
+	t        *testing.T
+	dir      string
+	ca       *identitytest.Authority
+	pilot    *envoytest.Pilot
+	registry *registry
+	api      *server
+	app      net.Listener
+	inbound  netip.AddrPort
+	outbound netip.AddrPort
+	dns      netip.AddrPort
+	status   netip.AddrPort
 }
 
 func newFleet(t *testing.T, life time.Duration) *fleet {
 	t.Helper()
 	f := &fleet{
-		t: t, dir: envoytest.Dir(t), ca: envoytest.NewCA(t), life: life, registry: newRegistry(),
+		t: t, dir: envoytest.Dir(t), ca: identitytest.New(t, "cluster.local"), registry: newRegistry(),
 		inbound: envoytest.FreePort(t), outbound: envoytest.FreePort(t), dns: envoytest.FreePort(t), status: envoytest.FreePort(t),
 	}
-	f.authority = f.ca.Authority(account(t, "citadel-ca"), life)
-	f.pilot = envoytest.NewPilot(t, f.ca, account(t, "pilot"))
-	f.api = httptest.NewUnstartedServer(f.registry)
-	f.api.TLS = f.ca.ServerTLS(account(t, "pilot"), true)
-	f.api.StartTLS()
-	t.Cleanup(f.api.Close)
-	t.Cleanup(f.registry.close)
+	f.ca.Life = life
+	pilot := f.ca.Source("outrigger-system", "pilot").ServerTLS(true)
+	f.pilot = envoytest.NewPilot(t, pilot)
+	f.api = serve(t, f.registry, pilot)
 	var err error
 	if f.app, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
@@ -79,6 +65,26 @@ func (f *fleet) world(revision uint64) envoytest.World {
 		},
 		Clusters: []envoytest.Resource{envoytest.StaticCluster("away", f.app.Addr().(*net.TCPAddr).AddrPort())},
 	}
+}
+
+// serve serves by TLS on loopback. (httptest.Server shows a certificate of its own to
+// those who ask for an address.)
+func serve(t *testing.T, h http.Handler, settings *tls.Config) *server {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{Server: &http.Server{Handler: h, TLSConfig: settings}, URL: "https://" + l.Addr().String()}
+	served := make(chan struct{})
+	go func() { defer close(served); _ = s.ServeTLS(l, "", "") }()
+	t.Cleanup(func() { _ = s.Close(); <-served })
+	return s
+}
+
+type server struct {
+	*http.Server
+	URL string
 }
 
 // binary builds the agent as it is shipped, once.
@@ -158,7 +164,7 @@ func (f *fleet) config() []byte {
 	doc, err := json.Marshal(map[string]any{
 		"name": "reviews-v1", "account": "bookinfo-reviews", "address": "127.0.0.1", "labels": "app=reviews,version=v1",
 		"ports": fmt.Sprintf("http:%d:http", app), "state": filepath.Join(f.dir, "state"), "envoy": envoytest.Binary(f.t),
-		"pilot": f.pilot.Address, "pilotAPI": f.api.URL, "ca": f.authority, "mixer": "", "dns": f.dns, "status": f.status,
+		"pilot": f.pilot.Address, "pilotAPI": f.api.URL, "ca": f.ca.URL, "mixer": "", "dns": f.dns, "status": f.status,
 		"inbound": f.inbound.Port(), "outbound": f.outbound.Port(), "drain": "1s",
 	})
 	if err != nil {
@@ -177,7 +183,7 @@ func (f *fleet) join() *os.File {
 	ours, theirs := os.NewFile(uintptr(fds[0]), "join"), os.NewFile(uintptr(fds[1]), "join")
 	f.t.Cleanup(func() { _, _ = ours.Close(), theirs.Close() })
 	proof := map[string]string{
-		"token": "t", "id": "spiffe://cluster.local/ns/default/sa/bookinfo-reviews", "bundle": string(f.ca.Bundle()),
+		"token": "t", "id": "spiffe://cluster.local/ns/default/sa/bookinfo-reviews", "bundle": f.ca.Bundle(),
 	}
 	if err := json.NewEncoder(ours).Encode(proof); err != nil {
 		f.t.Fatal(err)

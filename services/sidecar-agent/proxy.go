@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"context"
 	"log/slog"
 	"net/netip"
 	"path/filepath"
@@ -61,14 +60,6 @@ func (c Config) bootstrap(ids identities, dir string) envoy.BootstrapConfig {
 		b.Mixer = envoy.Upstream{Address: c.Mixer, ID: ids.mixer}
 	}
 	return b
-}
-
-// run starts Envoy once it has a certificate to use: without one it could reach nobody.
-func (p *proxy) run(ctx context.Context) error {
-	if _, err := p.source.Wait(ctx); err != nil {
-		return nil //nolint:nilerr // stopped before there was one
-	}
-	return p.process.Run(ctx)
 }
 
 // waiting says what the proxy waits for, "" for nothing.

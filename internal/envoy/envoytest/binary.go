@@ -1,3 +1,6 @@
+// Package envoytest is what tests of a proxy's companions need: the Envoy binary, and a
+// pilot that says what the test wants said. The fake is an honest server on loopback
+// with real TLS; nothing here is for use outside of tests.
 package envoytest
 
 import (

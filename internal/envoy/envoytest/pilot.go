@@ -2,6 +2,7 @@ package envoytest
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -11,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/outrigger-mesh/outrigger/internal/envoy/internal/xdswire"
-	"github.com/outrigger-mesh/outrigger/internal/spiffe"
 )
 
 // World is all that a proxy is told.
@@ -37,8 +37,9 @@ type Pilot struct {
 	close   func()
 }
 
-// NewPilot serves as id on loopback, until the test ends.
-func NewPilot(t testing.TB, ca *CA, id spiffe.ID) *Pilot {
+// NewPilot serves on loopback until the test ends. settings are of a server that wants
+// client certificates.
+func NewPilot(t testing.TB, settings *tls.Config) *Pilot {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -53,7 +54,7 @@ func NewPilot(t testing.TB, ca *CA, id spiffe.ID) *Pilot {
 	for method, delta := range map[string]bool{"StreamAggregatedResources": false, "DeltaAggregatedResources": true} {
 		mux.HandleFunc(service+method, func(w http.ResponseWriter, r *http.Request) { p.serve(w, r, delta) })
 	}
-	srv := &http.Server{Handler: mux, TLSConfig: ca.ServerTLS(id, true)} //nolint:gosec // a test
+	srv := &http.Server{Handler: mux, TLSConfig: settings} //nolint:gosec // a test
 	served := make(chan struct{})
 	go func() { defer close(served); _ = srv.ServeTLS(l, "", "") }()
 	p.close = sync.OnceFunc(func() { _ = srv.Close(); <-served })

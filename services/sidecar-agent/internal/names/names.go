@@ -55,12 +55,24 @@ func (s *Source) Table() *dns.Table { return s.table.Load() }
 // Fresh reports whether pilot is telling names now.
 func (s *Source) Fresh() bool { return s.fresh.Load() }
 
-// Run loads what is on disk, then follows pilot until ctx ends. That pilot is away is
-// no error.
-func (s *Source) Run(ctx context.Context) error {
-	if err := s.load(); err != nil {
-		s.log.Warn("stored names not used", "error", err)
+// Load takes the table that is on disk, if there is one.
+func (s *Source) Load() error {
+	data, err := os.ReadFile(s.cfg.File)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
+	if err != nil {
+		return fmt.Errorf("names: %w", err)
+	}
+	var u update
+	if err := json.Unmarshal(data, &u.Result); err != nil {
+		return fmt.Errorf("names in %s: %w", s.cfg.File, err)
+	}
+	return s.take(u)
+}
+
+// Run follows pilot until ctx ends. That pilot is away is no error.
+func (s *Source) Run(ctx context.Context) error {
 	said := ""
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		before := s.table.Load()
@@ -205,19 +217,4 @@ func (s *Source) store(u update) error {
 		return fmt.Errorf("names: %w", err)
 	}
 	return nil
-}
-
-func (s *Source) load() error {
-	data, err := os.ReadFile(s.cfg.File)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("names: %w", err)
-	}
-	var u update
-	if err := json.Unmarshal(data, &u.Result); err != nil {
-		return fmt.Errorf("names in %s: %w", s.cfg.File, err)
-	}
-	return s.take(u)
 }
