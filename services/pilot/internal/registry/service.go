@@ -1,0 +1,186 @@
+package registry
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/outrigger-mesh/outrigger/internal/bus"
+	"github.com/outrigger-mesh/outrigger/internal/fault"
+	"github.com/outrigger-mesh/outrigger/internal/rpc"
+	"github.com/outrigger-mesh/outrigger/internal/telemetry"
+	busv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/bus/v1"
+	configv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/config/v1"
+	pilotv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/pilot/v1"
+)
+
+// Config is what a Service needs to know.
+type Config struct {
+	// Self is this pilot's SPIFFE ID.
+	Self string
+	// AnyAddress lets a workload register an address that it does not call from, as
+	// workloads behind a translation of addresses must.
+	AnyAddress bool
+}
+
+// Service implements pilotv1.RegistryServiceServer, but for WatchNames.
+type Service struct {
+	pilotv1.UnimplementedRegistryServiceServer
+	cfg   Config
+	store *Store
+	to    writer
+	log   *slog.Logger
+
+	mu   sync.Mutex
+	seen map[bus.Key]time.Time // when an agent's workload was last heard of
+}
+
+// NewService returns a service that writes registrations to to and knows the registry
+// from store.
+func NewService(cfg Config, store *Store, to writer, log *slog.Logger) *Service {
+	return &Service{cfg: cfg, store: store, to: to, log: log, seen: map[bus.Key]time.Time{}}
+}
+
+func workloadKey(namespace, name string) bus.Key {
+	return bus.Key{Kind: "Workload", Namespace: namespace, Name: name}
+}
+
+// RegisterWorkload implements pilotv1.RegistryServiceServer. A renewal that changes
+// nothing writes nothing.
+func (s *Service) RegisterWorkload(ctx context.Context, req *pilotv1.RegisterWorkloadRequest) (*pilotv1.RegisterWorkloadResponse, error) {
+	caller := rpc.CallerFrom(ctx)
+	if err := s.check(req, caller); err != nil {
+		return nil, err
+	}
+	key := workloadKey(req.GetNamespace(), req.GetName())
+	entries, loaded, _ := s.store.Entries()
+	if !loaded {
+		return nil, fault.Unavailable.Errorf("register %s: waiting for the bus", key)
+	}
+	writes, err := admit(key, req.GetWorkload(), entries)
+	if err != nil {
+		return nil, err
+	}
+	revision := s.store.Revision()
+	if len(writes) > 0 {
+		if revision, err = s.apply(ctx, writes); err != nil {
+			return nil, err
+		}
+		s.log.Info("workload registered", "workload", key.String(), "address", req.GetWorkload().GetAddress(),
+			"state", req.GetWorkload().GetState().String(), telemetry.Peer(caller.String()))
+	}
+	s.mu.Lock()
+	s.seen[key] = time.Now()
+	s.mu.Unlock()
+	return &pilotv1.RegisterWorkloadResponse{Revision: revision}, nil
+}
+
+// check refuses who may not register this, and what cannot be.
+func (s *Service) check(req *pilotv1.RegisterWorkloadRequest, caller rpc.Caller) error {
+	w := req.GetWorkload()
+	switch {
+	case !isLabel(req.GetNamespace()) || !isSubdomain(req.GetName()):
+		return fault.Invalid.Errorf("workload %q/%q: want DNS-1123 names", req.GetNamespace(), req.GetName())
+	case !caller.Admin && (caller.ID.Namespace() != req.GetNamespace() || caller.ID.Account() != w.GetAccount()):
+		return fault.Denied.Errorf("%s may not register a workload of account %s/%s", caller, req.GetNamespace(), w.GetAccount())
+	case len(w.GetLabels()) > 64 || len(w.GetPorts()) > 64:
+		return fault.Invalid.Errorf("workload %s/%s: more than 64 labels or ports", req.GetNamespace(), req.GetName())
+	}
+	for k, v := range w.GetLabels() {
+		if len(k) > 253 || len(v) > 253 {
+			return fault.Invalid.Errorf("workload %s/%s: a label is longer than 253 bytes", req.GetNamespace(), req.GetName())
+		}
+	}
+	a, err := netip.ParseAddr(w.GetAddress())
+	if err != nil || a.IsLoopback() || a.IsUnspecified() || a.IsMulticast() {
+		return fault.Invalid.Errorf("address %q: want an IP address that others can reach", w.GetAddress())
+	}
+	if host, _, err := net.SplitHostPort(caller.Address); !s.cfg.AnyAddress && !caller.Admin && (err != nil || host != a.String()) {
+		return fault.Denied.Errorf("address %s: registered from %s, want the address itself to register", a, caller.Address)
+	}
+	return nil
+}
+
+// admit returns the writes of a registration, none if nothing changes. An address has
+// one workload: an older one of the same account makes room, of another is in the way
+// until its lease ends.
+func admit(key bus.Key, w *configv1.Workload, entries []bus.Entry) ([]bus.Write, error) {
+	next := &configv1.Object{
+		Kind: key.Kind, ApiVersion: "outrigger.dev/v1", Metadata: &configv1.Metadata{Name: key.Name, Namespace: key.Namespace},
+		Spec: &configv1.Object_Workload{Workload: w},
+	}
+	write := bus.Write{Envelope: &busv1.Envelope{Object: next, Origin: originAgent}}
+	writes := []bus.Write{write}
+	for _, e := range entries {
+		old := e.Envelope.GetObject().GetWorkload()
+		same := e.Key == key
+		switch {
+		case old == nil, !same && old.GetAddress() != w.GetAddress():
+			continue
+		case e.Envelope.GetOrigin() != originAgent:
+			return nil, fault.Conflict.Errorf("register %s: %s is there from %s", key, e.Key, e.Envelope.GetOrigin())
+		case old.GetAccount() != w.GetAccount() || e.Key.Namespace != key.Namespace:
+			return nil, fault.Conflict.Errorf("register %s: %s of another account holds its name or address until its lease ends", key, e.Key)
+		case same && proto.Equal(e.Envelope.GetObject(), next):
+			return nil, nil
+		case same:
+			writes[0].BasedOn = e.Seq
+		default:
+			writes = append(writes, deletion(e))
+		}
+	}
+	return writes, nil
+}
+
+func deletion(e bus.Entry) bus.Write {
+	return bus.Write{Envelope: &busv1.Envelope{Object: e.Envelope.GetObject(), Origin: e.Envelope.GetOrigin(), Deleted: true}, BasedOn: e.Seq}
+}
+
+func (s *Service) apply(ctx context.Context, writes []bus.Write) (uint64, error) {
+	for _, w := range writes {
+		w.Envelope.Writer, w.Envelope.AcceptedAt = s.cfg.Self, timestamppb.Now()
+	}
+	return s.to.Apply(ctx, writes)
+}
+
+// DeregisterWorkload implements pilotv1.RegistryServiceServer.
+func (s *Service) DeregisterWorkload(ctx context.Context, req *pilotv1.DeregisterWorkloadRequest) (*pilotv1.DeregisterWorkloadResponse, error) {
+	caller := rpc.CallerFrom(ctx)
+	key := workloadKey(req.GetNamespace(), req.GetName())
+	e, ok := s.store.Get(key)
+	if !ok {
+		return nil, fault.NotFound.Errorf("%s is not registered", key)
+	}
+	account := e.Envelope.GetObject().GetWorkload().GetAccount()
+	if !caller.Admin && (caller.ID.Namespace() != key.Namespace || caller.ID.Account() != account) {
+		return nil, fault.Denied.Errorf("%s may not deregister %s of account %q", caller, key, account)
+	}
+	if e.Envelope.GetOrigin() != originAgent {
+		return nil, fault.Precondition.Errorf("%s comes from %s; change it there", key, e.Envelope.GetOrigin())
+	}
+	revision, err := s.apply(ctx, []bus.Write{deletion(e)})
+	if err != nil {
+		return nil, err
+	}
+	s.log.Info("workload deregistered", "workload", key.String(), telemetry.Peer(caller.String()))
+	return &pilotv1.DeregisterWorkloadResponse{Revision: revision}, nil
+}
+
+// ListRegistry implements pilotv1.RegistryServiceServer.
+func (s *Service) ListRegistry(context.Context, *pilotv1.ListRegistryRequest) (*pilotv1.ListRegistryResponse, error) {
+	entries, loaded, _ := s.store.Entries()
+	if !loaded {
+		return nil, fault.Unavailable.Errorf("registry: waiting for the bus")
+	}
+	out := &pilotv1.ListRegistryResponse{Revision: s.store.Revision()}
+	for _, e := range entries {
+		out.Objects = append(out.Objects, e.Envelope.GetObject())
+	}
+	return out, nil
+}

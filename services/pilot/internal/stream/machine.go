@@ -1,0 +1,322 @@
+// Package stream decides what one proxy is sent next. In: what it is to have, and what
+// it says. Out: responses, each when everything it depends on is in force. It has no
+// goroutine, no clock and no connection; package xds carries its answers.
+//
+// The order is make before break. Clusters and their endpoints are sent first and must
+// be accepted, which Envoy does only when they are warm. Then come listeners and
+// routes. What is not wanted any more is removed last: clusters only when routes and
+// listeners without them are in force, and Linger later, so that requests that were
+// given a cluster before that still find it.
+//
+// Source: xDS protocol, https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol.
+package stream
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/outrigger-mesh/outrigger/services/pilot/internal/translate"
+)
+
+// Linger is how long a cluster outlives the last route to it. It is longer than
+// requests commonly wait in a filter before the router takes their cluster.
+const Linger = 15 * time.Second
+
+// Request is what a proxy says, in the terms of delta xDS. A state-of-the-world request
+// is brought into this form by SotW.
+type Request struct {
+	Type translate.Type
+	// Nonce of the response that this one is about, "" for none.
+	Nonce string
+	// Refusal is the proxy's own words for why it did not take the response.
+	Refusal     string
+	Subscribe   []string
+	Unsubscribe []string
+	// Wildcard asks for everything of the type.
+	Wildcard bool
+	// Versions is what the proxy has from an earlier stream, name to version.
+	Versions map[string]string
+}
+
+// Response is one answer.
+type Response struct {
+	Type  translate.Type
+	Nonce string
+	// Revision of the config that the answer is made of.
+	Revision uint64
+	// Upserts are new or changed; Removed are gone.
+	Upserts []*translate.Resource
+	Removed []string
+	// Full is the whole state of the type, for the state-of-the-world protocol.
+	Full []*translate.Resource
+}
+
+// Refusal is a type of which the proxy did not take the last response.
+type Refusal struct {
+	Type translate.Type
+	// Names were in the refused response.
+	Names   []string
+	Message string
+}
+
+// Machine is what one proxy was told and what it said. Not for concurrent use.
+type Machine struct {
+	wants    *translate.Wants
+	revision uint64
+	acked    uint64
+	nonce    uint64
+	types    [translate.Types]state
+	// doomed clusters, with the moment at which they may go.
+	doomed map[string]time.Time
+}
+
+// state is one type of one proxy.
+type state struct {
+	asked    bool
+	answered bool
+	wildcard bool
+	names    map[string]bool
+	sent     map[string]sent
+	pending  string // nonce of the response under way
+	inside   []string
+	refusal  string
+}
+
+type sent struct {
+	version string
+	res     *translate.Resource // nil if sent by an earlier stream
+}
+
+// New returns a machine for a proxy that was told nothing yet.
+func New() *Machine {
+	m := &Machine{doomed: map[string]time.Time{}}
+	for t := range m.types {
+		m.types[t].names, m.types[t].sent = map[string]bool{}, map[string]sent{}
+	}
+	return m
+}
+
+// Want sets what the proxy is to have as of a config revision.
+func (m *Machine) Want(w *translate.Wants, revision uint64) {
+	m.wants, m.revision = w, revision
+	for t := range m.types {
+		if st := &m.types[t]; st.refusal != "" {
+			st.retry(w[t])
+		}
+	}
+}
+
+// retry forgets a refusal if something that was in the refused response has changed.
+// Of such a response the proxy may have taken parts, so what it has is not known.
+func (st *state) retry(wants map[string]*translate.Resource) {
+	same := func(name string) bool { return wants[name] != nil && wants[name].Version == st.sent[name].version }
+	if !slices.ContainsFunc(st.inside, func(name string) bool { return !same(name) }) {
+		return
+	}
+	for _, name := range st.inside {
+		st.sent[name] = sent{version: "unknown"}
+	}
+	st.refusal = ""
+}
+
+// Acknowledged is the newest revision of which the proxy has everything in force; 0 for
+// none. It never falls.
+func (m *Machine) Acknowledged() uint64 { return m.acked }
+
+// Refusals lists what the proxy did not take and still lacks.
+func (m *Machine) Refusals() []Refusal {
+	var out []Refusal
+	for t := range m.types {
+		if st := &m.types[t]; st.refusal != "" {
+			out = append(out, Refusal{translate.Type(t), st.inside, st.refusal}) //nolint:gosec // four types
+		}
+	}
+	return out
+}
+
+// Handle takes in what the proxy says.
+func (m *Machine) Handle(r Request) {
+	st := &m.types[r.Type]
+	if r.Nonce != "" && r.Nonce == st.pending {
+		st.pending, st.refusal = "", r.Refusal
+	}
+	if !st.asked {
+		st.asked = true
+		for name, v := range r.Versions {
+			// A cluster that this stream has changed waits for its endpoints anew.
+			if r.Type != translate.Endpoint || !slices.Contains(m.types[translate.Cluster].inside, name) {
+				st.sent[name] = sent{version: v}
+			}
+		}
+	}
+	st.wildcard = st.wildcard || r.Wildcard
+	for _, name := range r.Unsubscribe {
+		delete(st.names, name)
+		if !st.wildcard {
+			delete(st.sent, name)
+		}
+	}
+	for _, name := range r.Subscribe {
+		// A name that is asked for again is a name that the proxy lacks.
+		if _, fresh := r.Versions[name]; !fresh {
+			delete(st.sent, name)
+		}
+		st.names[name] = true
+	}
+}
+
+// Next returns what is to be sent now, and when to ask again if nothing happens before;
+// the zero time for never.
+func (m *Machine) Next(now time.Time) ([]Response, time.Time) {
+	if m.wants == nil {
+		return nil, time.Time{}
+	}
+	var out []Response
+	out = m.send(out, translate.Cluster, nil)
+	out = m.send(out, translate.Endpoint, nil)
+	if m.settled(translate.Cluster) {
+		out = m.send(out, translate.Listener, m.removed(translate.Listener))
+		out = m.send(out, translate.Route, nil)
+	}
+	if m.inForce() {
+		m.acked = max(m.acked, m.revision)
+	}
+	due, wake := m.due(now)
+	if due != nil {
+		out = m.send(out, translate.Cluster, due)
+	}
+	return out, wake
+}
+
+// send appends a response of type t, if there is something to say and nothing of the
+// type is under way.
+func (m *Machine) send(out []Response, t translate.Type, removed []string) []Response {
+	st := &m.types[t]
+	if !st.asked || st.pending != "" {
+		return out
+	}
+	upserts, missing := m.changed(t)
+	removed = append(removed, missing...)
+	if len(upserts) == 0 && len(removed) == 0 && st.answered {
+		return out
+	}
+	m.nonce++
+	r := Response{Type: t, Nonce: strconv.FormatUint(m.nonce, 10), Revision: m.revision, Upserts: upserts, Removed: removed}
+	st.inside = nil
+	for _, res := range upserts {
+		st.sent[res.Name] = sent{res.Version, res}
+		st.inside = append(st.inside, res.Name)
+		if t == translate.Cluster {
+			// A changed cluster warms anew, and waits for its endpoints.
+			delete(m.types[translate.Endpoint].sent, res.Name)
+		}
+	}
+	for _, name := range removed {
+		delete(st.sent, name)
+		delete(st.names, name)
+		delete(m.doomed, name)
+	}
+	for _, s := range st.sent {
+		if s.res != nil {
+			r.Full = append(r.Full, s.res)
+		}
+	}
+	slices.SortFunc(r.Full, byName)
+	st.pending, st.answered = r.Nonce, true
+	return append(out, r)
+}
+
+func byName(a, b *translate.Resource) int { return cmp.Compare(a.Name, b.Name) }
+
+// changed returns what the proxy asked for and has not, and the names it asked for that
+// do not exist and that it was never told of.
+func (m *Machine) changed(t translate.Type) (upserts []*translate.Resource, missing []string) {
+	st := &m.types[t]
+	for name, res := range m.wants[t] {
+		if (st.wildcard || st.names[name]) && st.sent[name].version != res.Version {
+			upserts = append(upserts, res)
+		}
+	}
+	slices.SortFunc(upserts, byName)
+	for name := range st.names {
+		if _, exists := m.wants[t][name]; exists {
+			continue
+		}
+		if _, told := st.sent[name]; !told {
+			missing = append(missing, name)
+		}
+	}
+	slices.Sort(missing)
+	return upserts, missing
+}
+
+// removed lists what the proxy has and is not to have.
+func (m *Machine) removed(t translate.Type) []string {
+	var out []string
+	for name := range m.types[t].sent {
+		if _, wanted := m.wants[t][name]; !wanted {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// settled reports whether the proxy took everything of a type that it asked for.
+func (m *Machine) settled(t translate.Type) bool {
+	st := &m.types[t]
+	if st.pending != "" || st.refusal != "" || !st.answered {
+		return false
+	}
+	upserts, _ := m.changed(t)
+	return len(upserts) == 0
+}
+
+// inForce reports whether the proxy has all that it is to have.
+func (m *Machine) inForce() bool {
+	for t := range m.types {
+		st := &m.types[t]
+		if st.pending != "" || st.refusal != "" {
+			return false
+		}
+		if !st.answered && len(m.wants[t]) > 0 {
+			return false
+		}
+		for name, res := range m.wants[t] {
+			if st.sent[name].version != res.Version {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// due returns the clusters whose time has come, and when the next one's will.
+func (m *Machine) due(now time.Time) (names []string, wake time.Time) {
+	for name := range m.doomed {
+		if _, wanted := m.wants[translate.Cluster][name]; wanted {
+			delete(m.doomed, name)
+		}
+	}
+	if !m.settled(translate.Listener) || !m.settled(translate.Route) && len(m.wants[translate.Route]) > 0 {
+		return nil, time.Time{}
+	}
+	for _, name := range m.removed(translate.Cluster) {
+		at, ok := m.doomed[name]
+		if !ok {
+			at = now.Add(Linger)
+			m.doomed[name] = at
+		}
+		if !at.After(now) {
+			names = append(names, name)
+		} else if wake.IsZero() || at.Before(wake) {
+			wake = at
+		}
+	}
+	if m.types[translate.Cluster].pending != "" {
+		names = nil
+	}
+	return names, wake
+}

@@ -1,0 +1,150 @@
+package translate
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
+	alsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/grpc/v3"
+	authzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/outrigger-mesh/outrigger/services/pilot/internal/model"
+)
+
+// Two filters ask mixer, one for the rules that let a request pass when mixer is away
+// and one for those that do not, because ext_authz has one answer to that per filter.
+// Both are off by default; a route switches them on.
+const (
+	allowFilter = "outrigger.policy.allow"
+	denyFilter  = "outrigger.policy.deny"
+)
+
+// Keys that tell mixer what is asked.
+const (
+	classKey   = "outrigger.class"
+	serviceKey = "outrigger.service"
+	// metadataKey names the part of a route's metadata that is ours.
+	metadataKey = "outrigger"
+	reportKey   = "report"
+)
+
+// policyFilters are the filters of an inbound listener.
+func policyFilters() []*hcmv3.HttpFilter {
+	return []*hcmv3.HttpFilter{policyFilter(denyFilter, false), policyFilter(allowFilter, true)}
+}
+
+func policyFilter(name string, allow bool) *hcmv3.HttpFilter {
+	return &hcmv3.HttpFilter{
+		Name:     name,
+		Disabled: true,
+		ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&authzv3.ExtAuthz{
+			Services:               &authzv3.ExtAuthz_GrpcService{GrpcService: grpcService(mixerCluster, model.DefaultPolicyTimeout)},
+			TransportApiVersion:    corev3.ApiVersion_V3,
+			FailureModeAllow:       allow,
+			StatusOnError:          &typev3.HttpStatus{Code: typev3.StatusCode_ServiceUnavailable},
+			IncludePeerCertificate: false,
+			StatPrefix:             strings.TrimPrefix(name, "outrigger.policy."),
+			ClearRouteCache:        false,
+			IncludeTlsSession:      false,
+			ValidateMutations:      true,
+		})},
+	}
+}
+
+// concern is what mixer must be asked and told about requests of one destination.
+type concern struct {
+	allow, deny time.Duration // longest wait of the rules of that class, 0 if there is none
+	report      bool
+	sources     []model.Ref
+}
+
+// print identifies the concern for the cache.
+func (c concern) print() string { return fmt.Sprint(c.allow, c.deny, c.report, c.sources) }
+
+// concernOf asks every rule whether it can match requests to a destination.
+func (s *Set) concernOf(namespace string, known map[string]any) concern {
+	var c concern
+	if !s.mesh.Policy {
+		return c
+	}
+	for _, p := range s.Snapshot.Policies {
+		if p.Ref.Namespace != namespace && p.Ref.Namespace != s.Snapshot.Settings.RootNamespace {
+			continue
+		}
+		if !p.MayConcern(known) {
+			continue
+		}
+		c.sources = append(c.sources, p.Ref)
+		c.report = c.report || p.Report
+		switch {
+		case p.Check && p.Deny:
+			c.deny = max(c.deny, p.Timeout)
+		case p.Check:
+			c.allow = max(c.allow, p.Timeout)
+		}
+	}
+	return c
+}
+
+// apply switches on what a route needs.
+func (c concern) apply(r *routev3.Route, service string) {
+	for _, f := range []struct {
+		name, class string
+		timeout     time.Duration
+	}{{allowFilter, "allow", c.allow}, {denyFilter, "deny", c.deny}} {
+		if f.timeout == 0 {
+			continue
+		}
+		if r.TypedPerFilterConfig == nil {
+			r.TypedPerFilterConfig = map[string]*anypb.Any{}
+		}
+		r.TypedPerFilterConfig[f.name] = pack(&routev3.FilterConfig{Config: pack(&authzv3.ExtAuthzPerRoute{
+			Override: &authzv3.ExtAuthzPerRoute_CheckSettings{CheckSettings: &authzv3.CheckSettings{
+				ContextExtensions: map[string]string{classKey: f.class, serviceKey: service},
+				ServiceOverride: &authzv3.CheckSettings_GrpcService{
+					GrpcService: grpcService(mixerCluster, f.timeout),
+				},
+			}},
+		})})
+	}
+	if c.report {
+		r.Metadata = &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{metadataKey: {Fields: map[string]*structpb.Value{
+			reportKey: structpb.NewBoolValue(true), "service": structpb.NewStringValue(service),
+		}}}}
+	}
+}
+
+// reportLog sends the requests of routes that some rule records to mixer.
+func reportLog() *accesslogv3.AccessLog {
+	return &accesslogv3.AccessLog{
+		Name: "envoy.access_loggers.http_grpc",
+		Filter: &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ExtensionFilter{
+			ExtensionFilter: &accesslogv3.ExtensionFilter{
+				Name: "envoy.access_loggers.extension_filters.cel",
+				ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{TypedConfig: pack(&celv3.ExpressionFilter{
+					Expression: fmt.Sprintf("xds.route_metadata.filter_metadata[%q][%q] == true", metadataKey, reportKey),
+				})},
+			},
+		}},
+		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: pack(&alsv3.HttpGrpcAccessLogConfig{
+			CommonConfig: &alsv3.CommonGrpcAccessLogConfig{
+				LogName:             "outrigger",
+				GrpcService:         grpcService(mixerCluster, 0),
+				TransportApiVersion: corev3.ApiVersion_V3,
+				BufferFlushInterval: durationpb.New(250 * time.Millisecond),
+				BufferSizeBytes:     wrapperspb.UInt32(64 << 10),
+			},
+			AdditionalRequestHeadersToLog: []string{"cookie", "user-agent", "x-user", "x-request-id"},
+		})},
+	}
+}

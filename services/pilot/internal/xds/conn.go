@@ -1,0 +1,101 @@
+package xds
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"github.com/outrigger-mesh/outrigger/internal/spiffe"
+	"github.com/outrigger-mesh/outrigger/internal/telemetry"
+	"github.com/outrigger-mesh/outrigger/services/pilot/internal/model"
+	"github.com/outrigger-mesh/outrigger/services/pilot/internal/status"
+	"github.com/outrigger-mesh/outrigger/services/pilot/internal/stream"
+	"github.com/outrigger-mesh/outrigger/services/pilot/internal/translate"
+)
+
+// conn is one proxy's stream. Used by one goroutine.
+type conn struct {
+	server   *Server
+	wire     wire
+	node     node
+	id       spiffe.ID
+	machine  *stream.Machine
+	set      *translate.Set
+	info     status.Proxy
+	handleID int
+}
+
+func (c *conn) close() {
+	if c == nil {
+		return
+	}
+	c.server.table.Disconnect(c.handleID)
+	c.server.stats.connected(context.Background(), -1)
+	c.server.log.Info("proxy gone", telemetry.Proxy(c.info.Name))
+}
+
+func (c *conn) handle(r stream.Request) {
+	if r.Refusal != "" {
+		c.server.stats.nack(context.Background(), r.Type)
+		c.server.log.Warn("proxy refused config", telemetry.Proxy(c.info.Name), "type", r.Type.URL(), "error", r.Refusal)
+	}
+	c.machine.Handle(r)
+}
+
+// push sends what is due and returns when to look again. set is nil until pilot knows
+// the world; the proxy waits.
+func (c *conn) push(set *translate.Set) (<-chan time.Time, error) {
+	if set == nil {
+		return nil, nil
+	}
+	if set != c.set {
+		c.set = set
+		wants := set.Wants(c.facts(set))
+		c.machine.Want(wants, set.Snapshot.Revision)
+		c.info.Uses, c.info.Wants = usesOf(wants), wants
+		c.info.Target = set.Snapshot.Revision
+	}
+	responses, wake := c.machine.Next(time.Now())
+	for _, r := range responses {
+		if err := c.wire.send(r); err != nil {
+			return nil, err
+		}
+		c.server.stats.pushed(context.Background(), r)
+	}
+	c.report()
+	if wake.IsZero() {
+		return nil, nil
+	}
+	return time.After(time.Until(wake)), nil
+}
+
+// report tells the table, if there is something new.
+func (c *conn) report() {
+	refused := refusalsOf(c.machine.Refusals())
+	next := c.info
+	next.Acknowledged, next.Refused = c.machine.Acknowledged(), refused
+	c.info = next
+	c.server.table.Update(c.handleID, next)
+}
+
+func refusalsOf(rs []stream.Refusal) []status.Refusal {
+	var out []status.Refusal
+	for _, r := range rs {
+		for _, name := range r.Names {
+			out = append(out, status.Refusal{Resource: name, Message: r.Message})
+		}
+	}
+	return out
+}
+
+func usesOf(w *translate.Wants) map[model.Ref]bool {
+	uses := map[model.Ref]bool{}
+	for _, byName := range w {
+		for r := range maps.Values(byName) {
+			for _, ref := range r.Sources {
+				uses[ref] = true
+			}
+		}
+	}
+	return uses
+}

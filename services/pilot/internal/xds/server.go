@@ -1,0 +1,168 @@
+// Package xds carries pilot's answers to proxies: the aggregated discovery service,
+// state of the world and delta. In: streams of proxies that prove who they are, and the
+// newest set. Out: what package stream decides, and what each proxy made of it. It
+// decides nothing itself.
+package xds
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+
+	"github.com/outrigger-mesh/outrigger/internal/fault"
+	"github.com/outrigger-mesh/outrigger/internal/rpc"
+	"github.com/outrigger-mesh/outrigger/internal/spiffe"
+	"github.com/outrigger-mesh/outrigger/internal/telemetry"
+	"github.com/outrigger-mesh/outrigger/services/pilot/internal/model"
+	"github.com/outrigger-mesh/outrigger/services/pilot/internal/status"
+	"github.com/outrigger-mesh/outrigger/services/pilot/internal/stream"
+	"github.com/outrigger-mesh/outrigger/services/pilot/internal/translate"
+)
+
+// sets is where the newest set comes from.
+type sets interface {
+	Current() *translate.Set
+	Changed() <-chan struct{}
+}
+
+// Config is what a Server needs to know.
+type Config struct {
+	// Gateways are the identities that may be a gateway of a role.
+	Gateways map[translate.Role]spiffe.ID
+	// Trace is set if proxies have a trace collector.
+	Trace bool
+}
+
+// Server implements AggregatedDiscoveryService.
+type Server struct {
+	discoveryv3.UnimplementedAggregatedDiscoveryServiceServer
+	cfg   Config
+	sets  sets
+	table *status.Table
+	stats *stats
+	log   *slog.Logger
+}
+
+// New returns a server that gives out what is in sets and notes in table what proxies
+// make of it.
+func New(cfg Config, from sets, table *status.Table, tel *telemetry.Telemetry) *Server {
+	return &Server{cfg: cfg, sets: from, table: table, stats: newStats(tel), log: tel.Log}
+}
+
+// wire is one stream in either protocol.
+type wire interface {
+	// recv blocks for the next request. known is false for a type that is not ours.
+	recv() (n node, r stream.Request, known bool, err error)
+	send(stream.Response) error
+	protocol() string
+}
+
+// serve runs one stream to its end.
+func (s *Server) serve(ctx context.Context, w wire) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type message struct {
+		node  node
+		req   stream.Request
+		known bool
+	}
+	in := make(chan message) // unbuffered: Envoy's flow control is the queue
+	ended := make(chan error, 1)
+	go func() {
+		for {
+			n, r, known, err := w.recv()
+			if err != nil {
+				ended <- err
+				return
+			}
+			select {
+			case in <- message{n, r, known}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	var c *conn
+	defer func() { c.close() }()
+	var wake <-chan time.Time
+	for {
+		changed := s.sets.Changed()
+		if c != nil {
+			var err error
+			if wake, err = c.push(s.sets.Current()); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-ended:
+			s.log.Debug("stream ended", "reason", err)
+			return nil
+		case <-changed:
+		case <-wake:
+		case m := <-in:
+			if c == nil {
+				var err error
+				if c, err = s.connect(ctx, w, m.node); err != nil {
+					return err
+				}
+			}
+			if m.known {
+				c.handle(m.req)
+			}
+		}
+	}
+}
+
+// connect checks that the proxy is who it says: its node must be of the namespace and
+// account in its certificate.
+func (s *Server) connect(ctx context.Context, w wire, n node) (*conn, error) {
+	id := rpc.CallerFrom(ctx).ID
+	if err := s.admit(n, id); err != nil {
+		s.stats.refused(ctx)
+		s.log.Warn("proxy refused", telemetry.Proxy(n.name), telemetry.Peer(id.String()), "error", err)
+		return nil, err
+	}
+	c := &conn{
+		server: s, wire: w, node: n, id: id, machine: stream.New(),
+		info: status.Proxy{
+			Name: n.name + "." + n.namespace, Address: n.address, ID: id.String(), Role: string(n.role),
+			Protocol: w.protocol(), EnvoyVersion: n.version, ConnectedAt: time.Now(),
+		},
+	}
+	c.handleID = s.table.Connect(c.info)
+	s.stats.connected(ctx, 1)
+	s.log.Info("proxy connected", telemetry.Proxy(c.info.Name), telemetry.Peer(id.String()), "role", n.role, "protocol", w.protocol())
+	return c, nil
+}
+
+func (s *Server) admit(n node, id spiffe.ID) error {
+	switch {
+	case n.name == "" || n.namespace == "":
+		return fault.Invalid.Errorf("node metadata: NAME and NAMESPACE are needed")
+	case n.namespace != id.Namespace() || n.account != id.Account():
+		return fault.Denied.Errorf("node says it is of account %s/%s, its certificate is of %s", n.namespace, n.account, id)
+	case n.role == translate.Sidecar:
+		return nil
+	case s.cfg.Gateways[n.role] != id || id.IsZero():
+		return fault.Denied.Errorf("%s may not be a gateway of role %q", id, n.role)
+	}
+	return nil
+}
+
+// facts are what the translation may know of the proxy: what the registry says of its
+// workload, if that runs as the account that the proxy proved, else what the node says.
+func (c *conn) facts(set *translate.Set) translate.Proxy {
+	n := c.node
+	p := translate.Proxy{Role: n.role, ListenAddress: n.listenAddress, ListenPort: n.listenPort, Traces: c.server.cfg.Trace}
+	ref := model.Ref{Kind: "Workload", Namespace: n.namespace, Name: n.name}
+	if w := set.Snapshot.Workloads[ref]; w != nil && w.Account == c.id && n.role == translate.Sidecar {
+		p.Workload = w
+		return p
+	}
+	p.Workload = &model.Workload{Ref: ref, Address: n.address, Labels: n.labels, Account: c.id}
+	return p
+}
