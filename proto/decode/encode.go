@@ -22,7 +22,8 @@ import (
 // Encode writes an object as the YAML document that Documents reads as the same object:
 // keys in lowerCamelCase and in the order of the contract, nothing that is unset,
 // metadata.origin left out. Routing kinds keep their API version; mixer kinds of Istio
-// come out as ours, which is what they are once accepted. Errors: an unknown kind.
+// come out as ours, which is what they are once accepted, with a comment that says so.
+// Errors: an unknown kind.
 func Encode(o *configv1.Object) ([]byte, error) {
 	doc, err := tree(o)
 	if err != nil {
@@ -61,6 +62,9 @@ func tree(o *configv1.Object) (*yaml.Node, error) {
 	}
 	doc := mappingNode()
 	add(doc, "apiVersion", text(version))
+	if o.GetApiVersion() == IstioAPIVersion && version != IstioAPIVersion {
+		doc.Content[0].HeadComment = "# written in " + IstioAPIVersion
+	}
 	add(doc, "kind", text(o.Kind))
 	meta := messageNode(o.GetMetadata().ProtoReflect())
 	add(doc, "metadata", without(meta, "origin"))

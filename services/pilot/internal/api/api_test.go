@@ -68,7 +68,7 @@ func TestApplyGetListDelete(t *testing.T) {
 	if err != nil {
 		t.Fatal(outcome(err))
 	}
-	want := fmt.Sprintf("apiVersion: outrigger.dev/v1\nkind: Handler\nmetadata:\n  name: no.denier\n  namespace: default\n  revision: %d\n"+
+	want := fmt.Sprintf("# written in config.istio.io/v1alpha2\napiVersion: outrigger.dev/v1\nkind: Handler\nmetadata:\n  name: no.denier\n  namespace: default\n  revision: %d\n"+
 		"spec:\n  adapter: denier\n  params:\n    status:\n      code: 7\n", r.Revision)
 	if d := cmp.Diff(want, got.GetDocument()); d != "" {
 		t.Errorf("get (-want +got):\n%s", d)
