@@ -17,8 +17,9 @@ import (
 // Server is one bus under test; it is running when it is opened, and cleans up after
 // itself at the end of the test.
 type Server interface {
-	// Connect returns a new client's hold on the bucket.
-	Connect(t *testing.T) (bus.Source, bus.Sink)
+	// Connect returns a new client's hold on the bucket, for who may only read a nil
+	// Sink.
+	Connect(t *testing.T, write bool) (bus.Source, bus.Sink)
 	// Stop ends the server without warning, Start starts it with what it had.
 	Stop(t *testing.T)
 	Start(t *testing.T)
@@ -84,10 +85,7 @@ type options struct {
 // join starts a client.
 func join(t *testing.T, s Server, name string, o options) *client {
 	t.Helper()
-	src, sink := s.Connect(t)
-	if o.readOnly {
-		sink = nil
-	}
+	src, sink := s.Connect(t, !o.readOnly)
 	cfg := bus.Config{
 		Name: "config", Keep: bus.Keep{Dir: o.keep}, Tombstones: o.tombstones,
 		Reconcile: 100 * time.Millisecond, Patience: 300 * time.Millisecond,

@@ -60,7 +60,7 @@ func emptyBus(t *testing.T, s Server) {
 	w, r, rev := lose(t, s)
 	w.state(t, "refused", refused)
 	w.fails(t, "write to an empty bus", fault.Precondition, []string{"RestoreBus"}, put("c", "1"))
-	src, _ := s.Connect(t)
+	src, _ := s.Connect(t, false)
 	if info, err := src.Look(context.Background()); fault.Of(err) != fault.NotFound && info.Count != 0 {
 		t.Errorf("empty bus now holds %+v", info)
 	}

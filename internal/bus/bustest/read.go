@@ -212,7 +212,7 @@ func compaction(t *testing.T, s Server) {
 	if len(ch.Entries) != 4 || r.version("a") != "149" || ch.Revision != rev {
 		t.Errorf("listing: %s, a is %s; want the newest of 4 objects at %d", brief(ch), r.version("a"), rev)
 	}
-	src, _ := s.Connect(t)
+	src, _ := s.Connect(t, false)
 	if info, err := src.Look(t.Context()); err != nil || info.Count != 4 || info.Last != rev {
 		t.Errorf("bucket: %+v, %v; want 4 messages, last %d", info, err, rev)
 	}
@@ -272,7 +272,7 @@ func readOnly(t *testing.T, s Server) {
 	r := join(t, s, "reader", options{readOnly: true})
 	st := r.state(t, "waiting for a bucket", func(st bus.State) bool { return st.Waiting != "" && st.Refused == "" })
 	r.fails(t, "write without the right", fault.Denied, nil, put("a", "1"))
-	src, _ := s.Connect(t)
+	src, _ := s.Connect(t, false)
 	poll := time.NewTicker(10 * time.Millisecond)
 	defer poll.Stop()
 	for limit := time.After(deadline); ; {

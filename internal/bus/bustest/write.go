@@ -150,7 +150,7 @@ func tombstonesExpire(t *testing.T, s Server) {
 	w.apply(t, put("a", "1"))
 	rev := w.apply(t, put("x", "1"), bus.Write{Envelope: gone("a"), BasedOn: bus.Any})
 	w.at(t, rev)
-	src, _ := s.Connect(t)
+	src, _ := s.Connect(t, false)
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
 	for limit := time.After(deadline); ; {

@@ -9,8 +9,11 @@ import (
 
 type server struct{ *Bus }
 
-func (s server) Connect(*testing.T) (bus.Source, bus.Sink) {
+func (s server) Connect(_ *testing.T, write bool) (bus.Source, bus.Sink) {
 	st := s.Store("config")
+	if !write {
+		return st, nil
+	}
 	return st, st
 }
 func (s server) Stop(*testing.T)  { s.Bus.Stop() }

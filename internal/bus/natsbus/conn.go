@@ -25,15 +25,14 @@ import (
 
 // Config is what a Conn needs to know.
 type Config struct {
-	// Servers are addresses as "host:port" or URLs. Not used with InProcess.
+	// Servers are addresses as "host:port" or URLs.
 	Servers []string
-	// TLS is for connections to Servers; it is used anew for each, so certificates
-	// that it gets dynamically are renewed with the next one. Nil is plain text.
+	// TLS is used anew for each connection, so certificates that it gets dynamically
+	// are renewed with the next one. Nil is plain text.
 	TLS *tls.Config
-	// InProcess connects to a server in this process instead.
-	InProcess nats.InProcessConnProvider
-	// Token proves to an InProcess server who connects.
-	Token string
+	// Reader is for who may only read: it asks through the subjects that the server
+	// settings we ship open to the readers' account.
+	Reader bool
 	// Name is shown in the server's logs.
 	Name string
 	// Replicas of each bucket that is made here; 0 is 1.
@@ -47,7 +46,7 @@ const (
 	pingEvery    = 5 * time.Second
 	pingsMissing = 2
 	waitFirst    = 50 * time.Millisecond
-	waitMost     = 2 * time.Second
+	waitMost     = time.Second
 )
 
 // Conn is a connection to the bus that is tried again forever. Safe for concurrent
@@ -56,6 +55,7 @@ type Conn struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	replicas int
+	api      string // prefix of what is asked
 
 	mu     sync.Mutex
 	stores []*Store
@@ -66,7 +66,10 @@ type Conn struct {
 // Connect returns at once; the server need not be there. The error is about the
 // configuration.
 func Connect(cfg Config, log *slog.Logger) (*Conn, error) {
-	c := &Conn{replicas: max(cfg.Replicas, 1)}
+	c := &Conn{replicas: max(cfg.Replicas, 1), api: apiServer}
+	if cfg.Reader {
+		c.api = apiReader
+	}
 	c.epoch, c.end = context.WithCancel(context.Background())
 	options := []nats.Option{
 		nats.Name(cfg.Name),
@@ -74,7 +77,8 @@ func Connect(cfg Config, log *slog.Logger) (*Conn, error) {
 		nats.PingInterval(pingEvery), nats.MaxPingsOutstanding(pingsMissing),
 		nats.FlusherTimeout(callTimeout),
 		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.CustomReconnectDelay(backoff),
-		nats.ReconnectBufSize(-1), // what cannot be sent now fails now
+		nats.IgnoreAuthErrorAbort(), // a server's settings may be mended
+		nats.ReconnectBufSize(-1),   // what cannot be sent now fails now
 		nats.ConnectHandler(func(*nats.Conn) { c.wake() }),
 		nats.ReconnectHandler(func(*nats.Conn) { c.wake() }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
@@ -87,10 +91,7 @@ func Connect(cfg Config, log *slog.Logger) (*Conn, error) {
 			log.Warn("bus", "error", err)
 		}),
 	}
-	switch {
-	case cfg.InProcess != nil:
-		options = append(options, nats.InProcessServer(cfg.InProcess), nats.Token(cfg.Token))
-	case cfg.TLS != nil:
+	if cfg.TLS != nil {
 		options = append(options, nats.Secure(cfg.TLS))
 	}
 	nc, err := nats.Connect(strings.Join(cfg.Servers, ","), options...)
@@ -150,36 +151,46 @@ func (c *Conn) call(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, func() { stop(); cancel() }
 }
 
-// Subjects that a client uses for a bucket. Who may read publishes to Read and listens
-// on Changed; who may write publishes to Write, Read and Changed.
+// Subject is one that a reader asks, and what it is for the server.
+type Subject struct {
+	Reader, Server string
+}
+
+// Subjects are those of one bucket, from which a server's permissions are made. Who
+// may read asks Read and listens on Changed; who may write publishes to Write and
+// Changed and asks Read by the server's names. Answers come to inboxes.
 type Subjects struct {
-	Read    []string
+	Read    []Subject
 	Write   []string
 	Changed string
 }
 
-// SubjectsOf returns the subjects of a bucket, from which a server's permissions are
-// made.
+// SubjectsOf returns the subjects of a bucket.
 func SubjectsOf(bucket string) Subjects {
 	stream := streamName(bucket)
-	return Subjects{
-		Read: []string{subjectInfo + stream, subjectDirect + stream},
+	s := Subjects{
 		Write: []string{
 			subjectData + bucket + ".>",
-			subjectLast + stream,
-			"$JS.API.STREAM.CREATE." + stream,
-			"$JS.API.STREAM.UPDATE." + stream,
-			"$JS.API.STREAM.DELETE." + stream,
+			apiServer + askLast + stream,
+			apiServer + "STREAM.CREATE." + stream,
+			apiServer + "STREAM.UPDATE." + stream,
+			apiServer + "STREAM.DELETE." + stream,
 		},
 		Changed: subjectChanged + bucket,
 	}
+	for _, ask := range []string{askInfo, askDirect} {
+		s.Read = append(s.Read, Subject{apiReader + ask + stream, apiServer + ask + stream})
+	}
+	return s
 }
 
 const (
+	apiServer      = "$JS.API."
+	apiReader      = "outrigger.read."
+	askInfo        = "STREAM.INFO."
+	askDirect      = "DIRECT.GET."
+	askLast        = "STREAM.MSG.GET."
 	subjectData    = "$KV."
-	subjectInfo    = "$JS.API.STREAM.INFO."
-	subjectDirect  = "$JS.API.DIRECT.GET."
-	subjectLast    = "$JS.API.STREAM.MSG.GET."
 	subjectChanged = "outrigger.changed."
 )
 

@@ -51,7 +51,7 @@ func (n *embedded) Wipe(t *testing.T) {
 	}
 }
 
-func (n *embedded) Connect(t *testing.T) (bus.Source, bus.Sink) {
+func (n *embedded) Connect(t *testing.T, write bool) (bus.Source, bus.Sink) {
 	t.Helper()
 	c, err := Connect(Config{
 		Servers: []string{net.JoinHostPort("127.0.0.1", strconv.Itoa(n.on))},
@@ -64,6 +64,9 @@ func (n *embedded) Connect(t *testing.T) (bus.Source, bus.Sink) {
 	s, err := c.Store("config")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !write {
+		return s, nil
 	}
 	return s, s
 }

@@ -247,7 +247,7 @@ func (s *Store) stored(ctx context.Context, l lookup) (storedMessage, error) {
 			Data    []byte `json:"data"`
 		} `json:"message"`
 	}
-	if err := s.ask(ctx, subjectLast+streamName(s.name), body, &a); err != nil {
+	if err := s.ask(ctx, s.conn.api+askLast+streamName(s.name), body, &a); err != nil {
 		return storedMessage{}, err
 	}
 	if a.Error != nil && a.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound {

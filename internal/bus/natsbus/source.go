@@ -83,7 +83,7 @@ type answer struct {
 
 func (s *Store) info(ctx context.Context) (jetstream.StreamInfo, error) {
 	var a answer
-	if err := s.ask(ctx, subjectInfo+streamName(s.name), nil, &a); err != nil {
+	if err := s.ask(ctx, s.conn.api+askInfo+streamName(s.name), nil, &a); err != nil {
 		return jetstream.StreamInfo{}, err
 	}
 	if a.Error != nil && a.Error.ErrorCode == jetstream.JSErrCodeStreamNotFound {
@@ -165,7 +165,7 @@ func (s *Store) Page(ctx context.Context, after uint64) ([]bus.Message, bool, er
 		return nil, false, s.unavailable(err)
 	}
 	ask := fmt.Appendf(nil, `{"seq":%d,"batch":%d,"max_bytes":%d}`, after+1, pageMessages, pageBytes)
-	if err := s.conn.nc.PublishRequest(subjectDirect+streamName(s.name), inbox, ask); err != nil {
+	if err := s.conn.nc.PublishRequest(s.conn.api+askDirect+streamName(s.name), inbox, ask); err != nil {
 		return nil, false, s.unavailable(err)
 	}
 	msgs, more, err := s.collect(ctx, sub)
