@@ -96,6 +96,9 @@ func parseKey(text []byte) (key, error) {
 	return k, nil
 }
 
+// errRotated is what is wrong with a key that still signs with the pinned version.
+var errRotated = errors.New("it was rotated")
+
 // first chooses the version for a new authority: wanted, or the latest.
 func (k key) first(wanted int) (int, error) {
 	if wanted == 0 {
@@ -121,11 +124,15 @@ func (k key) pinned(h held, accepted int) (int, error) {
 	case version == 0 || !issue.Same(public, h.cert.PublicKey):
 		return 0, fmt.Errorf("it was replaced: it does not have the public key of %s. "+
 			"Bring the key back from a backup of Vault, or, for a new authority and new certificates for all, remove that file", h.from)
-	case version != k.latest && accepted != version:
-		return 0, fmt.Errorf("it was rotated: its latest version is %d, and %s is pinned to version %d. "+
-			"To go on with version %d set keystore.vault.keyVersion to %d", k.latest, h.from, version, version, version)
 	}
-	return version, k.signs(version)
+	if err := k.signs(version); err != nil {
+		return 0, err
+	}
+	if version != k.latest && accepted != version {
+		return 0, fmt.Errorf("%w: its latest version is %d, and %s is pinned to version %d. "+
+			"To go on with version %d set keystore.vault.keyVersion to %d", errRotated, k.latest, h.from, version, version, version)
+	}
+	return version, nil
 }
 
 func (k key) find(public crypto.PublicKey) int {

@@ -181,16 +181,20 @@ func (s *Store) Signer(ctx context.Context) crypto.Signer {
 // String keeps the token out of logs.
 func (s *Store) String() string { return "authority " + s.authority.Fingerprint() }
 
-// Ready says what was wrong when key and token were last looked at.
+// Ready says why the key could not sign when it was last looked at. That it was
+// rotated meanwhile is no reason: the next start will refuse it, this one signs.
 func (s *Store) Ready() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if errors.Is(s.problem, errRotated) {
+		return nil
+	}
 	return s.problem
 }
 
 // Run renews the token, takes over a new one from its file, and looks after the key,
-// until ctx ends. What it finds is logged when it changes, and told by Ready: a store
-// that is open goes on signing for as long as Vault does it.
+// until ctx ends. What it finds is logged when it changes: a store that is open goes
+// on signing for as long as Vault does it.
 func (s *Store) Run(ctx context.Context) error {
 	tick := time.NewTicker(s.every)
 	defer tick.Stop()

@@ -102,17 +102,28 @@ func rotated(t *testing.T, s *baotest.Server) {
 	refused(t, "version that may not sign", err, "version 1 may not sign")
 }
 
+// rotatedWhileRunning shows that a running store says so, and goes on.
 func rotatedWhileRunning(t *testing.T, s *baotest.Server) {
 	cfg := place(t, s)
-	store := must(t, cfg)
-	store.every = time.Hour
-	store.note(store.check(t.Context()))
-	if err := store.Ready(); err != nil {
-		t.Errorf("before: %v", err)
+	var said lines
+	store, err := openLog(t, cfg, slog.New(slog.NewTextHandler(&said, nil)))
+	if err != nil {
+		t.Fatal(err)
 	}
 	s.Set("transit/keys/"+cfg.Key+"/rotate", nil)
+	for range 2 {
+		store.note(store.check(t.Context()))
+	}
+	if got := strings.Count(said.String(), "it was rotated"); got != 1 {
+		t.Errorf("said %d times, want once:\n%s", got, &said)
+	}
+	if err := errors.Join(store.Ready(), sign(t, store)); err != nil {
+		t.Errorf("after it: %v, want a store that signs", err)
+	}
+	s.Set("transit/keys/"+cfg.Key+"/config", map[string]any{"min_encryption_version": 2})
 	store.note(store.check(t.Context()))
-	refused(t, "ready after it", store.Ready(), "rotated")
+	refused(t, "ready with a version that may not sign", store.Ready(), "version 1 may not sign")
+	refused(t, "a version that may not sign any more", sign(t, store), "less than the minimum encryption key version")
 }
 
 func deleted(t *testing.T, s *baotest.Server) {
