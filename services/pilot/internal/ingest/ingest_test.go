@@ -193,7 +193,7 @@ func TestSamples(t *testing.T) {
 			t.Fatalf("%s: no samples: %v", pattern, err)
 		}
 		w := newWorld()
-		apply(w, folder+"services.yaml")
+		apply(w, folder+"services/services.yaml")
 		for _, f := range files {
 			apply(w, f)
 		}
