@@ -75,8 +75,9 @@
 //
 // Restore writes a reader's last known good into an empty bus, under the old identity
 // and with higher numbers, as one change for all readers: while it runs the bucket is
-// marked and nobody reads from it. Objects get new Seq and Revision by this. It is
-// refused when the bus holds anything. The other way out, taking the bus as it is, is
+// marked and nobody reads from it. Objects get new Seq and Revision by this. What
+// other readers had seen since the restored state is lost, for them too. It is refused
+// when the bus holds anything. The other way out, taking the bus as it is, is
 // to remove the kept file and restart.
 //
 // Only a writer creates a bucket, and only if it holds nothing itself. A reader for

@@ -8,6 +8,11 @@ import (
 	"github.com/outrigger-mesh/outrigger/internal/fault"
 )
 
+// headroom is how far a restored bucket's numbers begin above those held here. The
+// state held here may be older than what another reader saw, a kept file some seconds;
+// with this distance no reader finds that its bus went back.
+const headroom = 1_000_000
+
 // Restore writes what this process holds to a bus that came back empty and returns how
 // many objects. See the package comment. fault.Precondition if the bus holds anything
 // or there is nothing to restore. A Restore that was cut off may be repeated.
@@ -28,7 +33,7 @@ func (b *Bucket) Restore(ctx context.Context) (objects int, err error) {
 	if err == nil && info.Count > 0 && !info.Restoring {
 		return 0, fault.Precondition.Errorf("bus %q: is not empty, it holds %d messages", b.cfg.Name, info.Count)
 	}
-	if err := b.sink.Create(ctx, Creation{Identity: identity, First: revision + 1, Restoring: true}); err != nil {
+	if err := b.sink.Create(ctx, Creation{Identity: identity, First: revision + headroom, Restoring: true}); err != nil {
 		return 0, err
 	}
 	if _, err := b.src.Look(ctx); err != nil {
