@@ -64,10 +64,33 @@ func TestCommittedFileSaysTheSame(t *testing.T) {
 // address and paths replaced, and uses it as pilot, mixer and a stranger.
 func TestCommittedFileServes(t *testing.T) {
 	m := &mesh{ca: newAuthority(t)}
-	listen, store, files, access := shipped(t)
+	_, _, _, access := shipped(t)
 	m.pilot, m.mixer, m.productpage = access.Writers[0], access.Readers[0], id(t, "default", "bookinfo-productpage")
 	nats := id(t, "outrigger-system", "nats")
-	own := m.ca.files(t, nats)
+	s := serveFile(t, m.ca.files(t, nats))
+	m.on = net.JoinHostPort("127.0.0.1", portOf(t, s))
+	m.pilotIs, m.mixerIs = m.ca.source(t, m.pilot), m.ca.source(t, m.mixer)
+	m.writesAndReads(t, nats)
+	if _, err := m.client(t, m.ca.source(t, m.productpage).ClientTLS(nats)); err == nil {
+		t.Error("an identity that is not listed was let in")
+	}
+	if _, err := m.client(t, newAuthority(t).source(t, m.pilot).ClientTLS(nats)); err == nil {
+		t.Error("pilot's name signed by another authority was let in")
+	}
+	c, err := m.client(t, m.mixerIs.ClientTLS(nats))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Publish("$KV.config.Rule.default.a", nil); err != nil {
+		t.Fatal(err)
+	}
+	c.wantsViolation(t, "mixer's write")
+}
+
+// serveFile starts the committed file's server with a certificate of its own.
+func serveFile(t *testing.T, own Files) *server.Server {
+	t.Helper()
+	listen, store, files, _ := shipped(t)
 	text, err := os.ReadFile(committed)
 	if err != nil {
 		t.Fatal(err)
@@ -98,23 +121,7 @@ func TestCommittedFileServes(t *testing.T) {
 	if !s.ReadyForConnections(deadline) {
 		t.Fatal("not ready")
 	}
-	m.on = net.JoinHostPort("127.0.0.1", portOf(t, s))
-	m.pilotIs, m.mixerIs = m.ca.source(t, m.pilot), m.ca.source(t, m.mixer)
-	m.writesAndReads(t, nats)
-	if _, err := m.client(t, m.ca.source(t, m.productpage).ClientTLS(nats)); err == nil {
-		t.Error("an identity that is not listed was let in")
-	}
-	if _, err := m.client(t, newAuthority(t).source(t, m.pilot).ClientTLS(nats)); err == nil {
-		t.Error("pilot's name signed by another authority was let in")
-	}
-	c, err := m.client(t, m.mixerIs.ClientTLS(nats))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Publish("$KV.config.Rule.default.a", nil); err != nil {
-		t.Fatal(err)
-	}
-	c.wantsViolation(t, "mixer's write")
+	return s
 }
 
 func portOf(t *testing.T, s *server.Server) string {

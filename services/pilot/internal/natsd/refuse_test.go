@@ -2,6 +2,7 @@ package natsd
 
 import (
 	"context"
+	"crypto"
 	"crypto/tls"
 	"errors"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/outrigger-mesh/outrigger/internal/bus"
 	"github.com/outrigger-mesh/outrigger/internal/bus/natsbus"
+	"github.com/outrigger-mesh/outrigger/internal/identity"
 	busv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/bus/v1"
 	configv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/config/v1"
 )
@@ -43,6 +45,48 @@ func TestWhoIsNotListedIsRefused(t *testing.T) {
 	}
 	if _, err := m.client(t, m.mixerIs.ClientTLS(m.pilot)); err != nil {
 		t.Errorf("mixer is refused: %v", err)
+	}
+}
+
+// TestClientMayComeFirst connects before the client has a certificate and before the
+// server is there.
+func TestClientMayComeFirst(t *testing.T) {
+	t.Run("no certificate", func(t *testing.T) { comesFirst(t, false) })
+	t.Run("no certificate and no server", func(t *testing.T) { comesFirst(t, true) })
+}
+
+func comesFirst(t *testing.T, stopped bool) {
+	t.Helper()
+	m := newMesh(t)
+	m.filled(t)
+	if stopped {
+		m.Stop(t)
+	}
+	signs := make(chan struct{})
+	src := identity.NewLocal(m.mixer, func(ctx context.Context, key crypto.PublicKey) ([]byte, []byte, error) {
+		select {
+		case <-signs:
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
+		chain, err := m.ca.sign(m.mixer, key)
+		return chain, m.ca.pem, err
+	}, slog.New(slog.DiscardHandler))
+	run(t, src.Run)
+	r := bus.Open(bus.Config{Name: "config"}, m.hold(t, natsbus.Config{TLS: src.ClientTLS(m.pilot), Reader: true}, "config"), nil, slog.New(slog.DiscardHandler))
+	got := make(chan bus.Change, 1)
+	run(t, func(ctx context.Context) error { return r.Run(ctx, func(c bus.Change) { got <- c }) })
+	if stopped {
+		m.Start(t)
+	}
+	close(signs)
+	select {
+	case c := <-got:
+		if !c.Reset || len(c.Entries) != 1 {
+			t.Errorf("first change: %+v, want a reset with one object", c)
+		}
+	case <-time.After(deadline):
+		t.Fatalf("does not connect: %+v", r.State())
 	}
 }
 
