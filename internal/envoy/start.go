@@ -97,8 +97,8 @@ func (p *Process) openLog() (*os.File, error) {
 }
 
 // takeOver returns the Envoy that an earlier process left in the folder, nil if there is
-// none that can be used. One that was started from another bootstrap, or that does not
-// answer, is stopped.
+// none that can be used. One that was started from another bootstrap, that drains, or
+// that does not answer, is stopped.
 func (p *Process) takeOver(ctx context.Context) (*handle, error) {
 	id, answers := p.find(ctx)
 	h := stranger(id)
@@ -115,13 +115,14 @@ func (p *Process) takeOver(ctx context.Context) (*handle, error) {
 }
 
 // find looks for a running Envoy of ours: the one behind the admin socket, else the one
-// of the pid file. answers says that it is the first, and says that it is our node.
+// of the pid file. answers says that it is the first, is our node, and does not drain:
+// what drains takes nothing new, for good.
 func (p *Process) find(ctx context.Context) (id procID, answers bool) {
 	info, err := p.admin.Info(ctx)
 	if err == nil && info.NodeID == p.cfg.NodeID {
 		if pid, err := p.admin.Process(ctx); err == nil {
 			if id, err := identify(pid); err == nil {
-				return id, true
+				return id, info.State != "DRAINING"
 			}
 		}
 	}

@@ -1,0 +1,22 @@
+package egress_test
+
+import (
+	"testing"
+
+	"github.com/outrigger-mesh/outrigger/internal/conf"
+	"github.com/outrigger-mesh/outrigger/internal/envoy"
+	"github.com/outrigger-mesh/outrigger/internal/gateway/gatewaytest"
+	"github.com/outrigger-mesh/outrigger/services/egress"
+)
+
+func TestGateway(t *testing.T) { gatewaytest.Run(t, "./cmd/egress", envoy.Egress) }
+
+func TestShippedConfigIsTaken(t *testing.T) {
+	got, err := conf.Load(egress.Name, "", []string{"--config", "../../deploy/config/egress.yaml"}, egress.DefaultConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := egress.DefaultConfig(); got.Envoy.Listen != want.Envoy.Listen || got.Listen.GRPC != want.Listen.GRPC {
+		t.Errorf("shipped listens on %s and %s, default on %s and %s", got.Envoy.Listen, got.Listen.GRPC, want.Envoy.Listen, want.Listen.GRPC)
+	}
+}
