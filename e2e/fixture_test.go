@@ -167,6 +167,7 @@ func newSite(t *testing.T, cfg mesh.Config) *site {
 	change := cfg.Fleet
 	cfg.Fleet = func(f *mesh.FleetFile) {
 		f.Reach(collector, collectorSocket)
+		traced(f)
 		if change != nil {
 			change(f)
 		}
@@ -181,6 +182,18 @@ const (
 	collector       = "10.77.0.1:4317"
 	collectorSocket = "otlp.sock"
 )
+
+// traced makes every part of a fleet send its spans to the collector.
+func traced(f *mesh.FleetFile) {
+	f.Flags("pilot", "--mesh.traces=true")
+	for _, service := range []string{"pilot", "mixer", "citadel-ca", "ingress", "egress"} {
+		f.Flags(service, "--telemetry.otlp="+collector)
+	}
+	f.Sidecar(func(sidecar map[string]any) {
+		args, _ := sidecar["args"].([]any)
+		sidecar["args"] = append(append([]any{}, args...), "--otlp="+collector)
+	})
+}
 
 func (s *site) collect(m *mesh.Mesh) (err error) {
 	if s.spans != nil {

@@ -29,6 +29,8 @@ func AccountID(namespace, account string) string {
 type Identity struct {
 	Certificate tls.Certificate
 	Roots       *x509.CertPool
+	// The same as PEM.
+	ChainPEM, KeyPEM, RootsPEM []byte
 }
 
 // JoinToken asks citadel-ca, as an administrator, for a token for one identity.
@@ -99,7 +101,8 @@ func assemble(key *ecdsa.PrivateKey, chain, bundle string) (Identity, error) {
 	if err != nil {
 		return Identity{}, fmt.Errorf("key: %w", err)
 	}
-	pair, err := tls.X509KeyPair([]byte(chain), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}))
+	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
+	pair, err := tls.X509KeyPair([]byte(chain), keyPEM)
 	if err != nil {
 		return Identity{}, fmt.Errorf("certificate: %w", err)
 	}
@@ -107,7 +110,7 @@ func assemble(key *ecdsa.PrivateKey, chain, bundle string) (Identity, error) {
 	if !roots.AppendCertsFromPEM([]byte(bundle)) {
 		return Identity{}, errors.New("bundle: no certificate in it")
 	}
-	return Identity{Certificate: pair, Roots: roots}, nil
+	return Identity{Certificate: pair, Roots: roots, ChainPEM: []byte(chain), KeyPEM: keyPEM, RootsPEM: []byte(bundle)}, nil
 }
 
 // Bundle is the PEM of the certificates that the mesh trusts.

@@ -1,0 +1,189 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/outrigger-mesh/outrigger/e2e/mesh"
+)
+
+// surface is what a service shows.
+type surface struct {
+	name       string
+	grpc, rest string // ports in the hub
+	path       string // of its REST API, for administrators
+	metric     string // a metric of its own or of its runtime
+}
+
+var surfaces = []surface{
+	{"pilot", "15010", "15011", "/v1/status", "go_goroutines"},
+	{"citadel-ca", "15020", "15021", "/v1/status", "go_goroutines"},
+	{"mixer", "15030", "15031", "/v1/status", "go_goroutines"},
+	{"ingress", "15040", "15041", "/v1/status", "go_goroutines"},
+	{"egress", "15050", "15051", "/v1/status", "go_goroutines"},
+}
+
+// TestE2E12Surfaces: what every service offers to who runs it.
+func TestE2E12Surfaces(t *testing.T) {
+	s := common(t)
+	admin := must(s.Identity(t.Context(), mesh.AccountID("outrigger-system", "admin")))(t)
+	workload := must(s.Identity(t.Context(), mesh.AccountID("default", "bookinfo-details")))(t)
+	for _, service := range surfaces {
+		t.Run(service.name, func(t *testing.T) {
+			s.testOps(t, service)
+			s.testREST(t, service, admin, workload)
+			s.testSocketAPI(t, service)
+			s.testLogs(t, service.name)
+			testProgram(t, s.root, service.name)
+		})
+	}
+	t.Run("sidecar-agent", s.testAgent)
+}
+
+func (s *site) testOps(t *testing.T, service surface) {
+	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+		answer := must(s.Ops(t.Context(), service.name, path))(t)
+		if answer.Status != http.StatusOK {
+			t.Errorf("%s: status %d: %s", path, answer.Status, answer.Body)
+		}
+		if path == "/metrics" && !strings.Contains(answer.Body, service.metric) {
+			t.Errorf("/metrics has no %s", service.metric)
+		}
+	}
+}
+
+// testREST looks at the API by mTLS: an administrator may, others may not.
+func (s *site) testREST(t *testing.T, service surface, admin, workload mesh.Identity) {
+	door := must(s.Door("hub"))(t)
+	hub := must(s.Snapshot())(t).Hub
+	address := net.JoinHostPort(hub, service.rest)
+	shown, err := knock(t.Context(), door, address, service.path, clientTLS(&admin))
+	if err != nil {
+		t.Errorf("REST for an administrator: %v", err)
+	}
+	if err := isOf(shown, mesh.AccountID("outrigger-system", service.name), admin.Roots); err != nil {
+		t.Errorf("REST: %v", err)
+	}
+	for who, id := range map[string]*mesh.Identity{"a workload": &workload, "nobody": nil} {
+		if _, err := knock(t.Context(), door, address, service.path, clientTLS(id)); err == nil ||
+			!strings.Contains(err.Error(), "status 401") && !strings.Contains(err.Error(), "status 403") && refusedByTLS(err) != nil {
+			t.Errorf("REST for %s: %v, want a refusal", who, err)
+		}
+	}
+	cfg := clientTLS(&admin)
+	cfg.NextProtos = []string{"h2"}
+	if err := handshake(t.Context(), door, net.JoinHostPort(hub, service.grpc), cfg); err != nil {
+		t.Errorf("gRPC by mTLS: %v", err)
+	}
+}
+
+// testSocketAPI reads the API and its description by the Unix socket.
+func (s *site) testSocketAPI(t *testing.T, service surface) {
+	var api struct {
+		Swagger string         `json:"swagger"`
+		OpenAPI string         `json:"openapi"`
+		Paths   map[string]any `json:"paths"`
+	}
+	check(t, s.Read(t.Context(), service.name, "/openapi.json", &api))
+	if api.Swagger+api.OpenAPI == "" || len(api.Paths) == 0 {
+		t.Errorf("openapi.json describes nothing: %+v", api)
+	}
+	if _, found := api.Paths[service.path]; !found {
+		t.Errorf("openapi.json has no %s: %v", service.path, api.Paths)
+	}
+	var any map[string]any
+	check(t, s.Read(t.Context(), service.name, service.path, &any))
+	info := must(os.Stat(s.Socket(service.name, "rest")))(t)
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("the socket has mode %v, want 0600", info.Mode().Perm())
+	}
+}
+
+// testLogs expects lines of JSON that name the service.
+func (s *site) testLogs(t *testing.T, name string) {
+	log := must(s.Log(name))(t)
+	named := 0
+	for line := range strings.Lines(log) {
+		var entry struct {
+			Service string `json:"service"`
+			Level   string `json:"level"`
+			Message string `json:"msg"`
+		}
+		if json.Unmarshal([]byte(line), &entry) == nil && entry.Service == name && entry.Level != "" && entry.Message != "" {
+			named++
+		}
+	}
+	if named == 0 {
+		t.Errorf("no structured line of %s in its log:\n%s", name, brief(log))
+	}
+	for _, secret := range []string{"PRIVATE KEY", `"token":"`} {
+		if strings.Contains(log, secret) {
+			t.Errorf("the log holds %q", secret)
+		}
+	}
+}
+
+// programLimit is for a program that only says something and ends.
+const programLimit = 10 * time.Second
+
+// program runs a binary of the mesh and returns its exit code and what it printed.
+func program(t *testing.T, path string, args ...string) (code int, text string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), programLimit)
+	defer cancel()
+	var out bytes.Buffer
+	command := exec.CommandContext(ctx, path, args...)
+	command.Stdout, command.Stderr, command.Dir = &out, &out, t.TempDir()
+	err := command.Run()
+	if ctx.Err() != nil {
+		t.Fatalf("%s %v did not end within %v:\n%s", path, args, programLimit, brief(out.String()))
+	}
+	if err != nil && command.ProcessState == nil {
+		t.Fatalf("%s %v: %v", path, args, err)
+	}
+	return command.ProcessState.ExitCode(), out.String()
+}
+
+// testProgram: --help, and a file that is decoded strictly.
+func testProgram(t *testing.T, root mesh.Root, name string) {
+	code, text := program(t, root.Binary(name), "--help")
+	for _, want := range []string{"--config", "--listen.grpc", "--listen.ops"} {
+		if code != 0 || !strings.Contains(text, want) {
+			t.Errorf("%s --help: exit code %d, no %s in %s", name, code, want, brief(text))
+		}
+	}
+	shipped := must(os.ReadFile(root.Path("deploy", "config", name+".yaml")))(t)
+	lines := bytes.Count(shipped, []byte("\n")) + 1
+	path := write(t, "bad.yaml", string(shipped)+"\nlissten: {grpc: nowhere}\n")
+	code, text = program(t, root.Binary(name), "--config", path)
+	if code == 0 || !strings.Contains(text, "lissten") || !strings.Contains(text, "bad.yaml") || !hasLine(text, lines, lines+1) {
+		t.Errorf("an unknown key on line %d: exit code %d: %s", lines+1, code, brief(text))
+	}
+}
+
+// testAgent: the sidecar's helper is small, and shows health and metrics on its host.
+func (s *site) testAgent(t *testing.T) {
+	door := must(s.Door("details-v1"))(t)
+	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+		answer := must(door.Get(t.Context(), "http://127.0.0.1:15090"+path))(t)
+		if answer.Status != http.StatusOK {
+			t.Errorf("%s: status %d: %s", path, answer.Status, answer.Body)
+		}
+	}
+	if code, text := program(t, s.root.Binary("sidecar-agent"), "--help"); code != 0 || !strings.Contains(text, "-name") {
+		t.Errorf("sidecar-agent --help: exit code %d: %s", code, brief(text))
+	}
+	other := must(s.Door("hub"))(t)
+	host := must(s.Host("details-v1"))(t)
+	if answer, err := other.Get(t.Context(), "http://"+net.JoinHostPort(host.Address, "15090")+"/metrics"); err == nil && answer.Status == http.StatusOK {
+		t.Error("the agent's page can be read from another host")
+	}
+}
