@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/outrigger-mesh/outrigger/internal/rule"
 	"github.com/outrigger-mesh/outrigger/internal/telemetry"
 	"github.com/outrigger-mesh/outrigger/services/mixer/adapter"
 	"github.com/outrigger-mesh/outrigger/services/mixer/internal/attr"
@@ -32,7 +33,7 @@ type asked struct {
 
 // Check asks the rules of a class about a request and returns when all have answered or
 // used up their time. A rule that gives no answer in time, or whose match or instance
-// has no value, counts as its onUnavailable says; that is remembered for no time.
+// has no value, counts as its onUnavailable says.
 func (d *Dispatcher) Check(ctx context.Context, req *attr.Request, class plan.Class) plan.Verdict {
 	g := d.acquire()
 	defer g.release()
@@ -113,13 +114,16 @@ type verdict struct {
 
 func (v *verdict) add(a adapter.Verdict, from string) {
 	v.holds(a.ValidDuration, a.ValidUseCount)
-	if a.Code == codes.OK {
-		return
+	if a.Code != codes.OK {
+		v.refuse(a.Code, from+":"+a.Message)
 	}
+}
+
+func (v *verdict) refuse(code codes.Code, message string) {
 	if v.Code == codes.OK {
-		v.Code = a.Code
+		v.Code = code
 	}
-	v.messages = append(v.messages, from+":"+a.Message)
+	v.messages = append(v.messages, message)
 }
 
 func (v *verdict) holds(d time.Duration, uses int32) {
@@ -160,8 +164,13 @@ func (d *Dispatcher) collect(a *asked, out *verdict) {
 func (d *Dispatcher) unavailable(a *asked, out *verdict) {
 	d.stats.unanswered(a.rule.Name, a.err)
 	d.tel.Log.Debug("a rule gave no answer", telemetry.Object(a.rule.Name), "error", a.err)
-	out.holds(0, 0)
+	if _, absent := rule.AbsentAttribute(a.err); absent {
+		// What was absent is among what the answer depends on, so it may be remembered.
+		out.holds(idleDuration, idleUses)
+	} else {
+		out.holds(0, 0)
+	}
 	if a.rule.Deny {
-		out.add(adapter.Verdict{Code: codes.Unavailable, Message: "no answer, and the rule says to deny then"}, a.rule.Name)
+		out.refuse(codes.Unavailable, a.rule.Name+":no answer, and the rule says to deny then")
 	}
 }

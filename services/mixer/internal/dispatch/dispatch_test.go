@@ -76,6 +76,7 @@ func (h *probed) CheckNothing(ctx context.Context, _ template.CheckNothing) (ada
 		<-h.p.gate
 	case "hang":
 		<-ctx.Done()
+		return adapter.Verdict{}, ctx.Err()
 	case "error":
 		return adapter.Verdict{}, errors.New("the backend is away")
 	case "panic":
@@ -189,8 +190,9 @@ func TestVerdicts(t *testing.T) {
 		{"only the other", []string{"a: ALLOW 0.2s | 5 x", "b: DENY 0.2s | 7 y"}, plan.Allow, 0,
 			plan.Verdict{Code: 5, Message: "a.denier.default:x", ValidDuration: time.Minute, ValidUseCount: 7}},
 		{"a match without value, deny", []string{`a: DENY 0.2s source.name == "x" | 7 x`}, plan.All, 0, plan.Verdict{
-			Code: codes.Unavailable, Message: "a.default:" + noAnswer}},
-		{"a match without value, allow", []string{`a: ALLOW 0.2s source.name == "x" | 7 x`}, plan.All, 0, plan.Verdict{}},
+			Code: codes.Unavailable, Message: "a.default:" + noAnswer, ValidDuration: 10 * time.Second, ValidUseCount: 200}},
+		{"a match without value, allow", []string{`a: ALLOW 0.2s source.name == "x" | 7 x`}, plan.All, 0,
+			plan.Verdict{ValidDuration: 10 * time.Second, ValidUseCount: 200}},
 		{"another destination", []string{`a: DENY 0.2s destination.service == "x" | 7 x`}, plan.All, 0,
 			plan.Verdict{ValidDuration: 10 * time.Second, ValidUseCount: 200}},
 		{"slow but in time", []string{"a: DENY 0.2s | 7 slow 199ms"}, plan.All, 199 * time.Millisecond,
