@@ -6,7 +6,6 @@ package mixer
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"strings"
 
@@ -21,7 +20,6 @@ import (
 	"github.com/outrigger-mesh/outrigger/internal/rest"
 	"github.com/outrigger-mesh/outrigger/internal/rpc"
 	"github.com/outrigger-mesh/outrigger/internal/run"
-	"github.com/outrigger-mesh/outrigger/internal/spiffe"
 	"github.com/outrigger-mesh/outrigger/internal/telemetry"
 	"github.com/outrigger-mesh/outrigger/services/mixer/adapter"
 	"github.com/outrigger-mesh/outrigger/services/mixer/adapter/stdio"
@@ -46,17 +44,13 @@ func Run(ctx context.Context, cfg Config, out, errs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	own, err := spiffe.Parse(cfg.Identity.ID)
-	if err != nil {
-		return fmt.Errorf("identity.id: %w", err)
-	}
 	exporter := newExporter(cfg, tel.Log)
 	d, err := dispatch.New(tel)
 	if err != nil {
 		return err
 	}
 	world := dispatch.NewWorld()
-	srv, err := server.New(d, world, cfg.trusted(set.admins, own), tel)
+	srv, err := server.New(d, world, set.trusted(), tel)
 	if err != nil {
 		return err
 	}
