@@ -1,0 +1,127 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/outrigger-mesh/outrigger/proto/decode"
+	configv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/config/v1"
+	pilotv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/pilot/v1"
+)
+
+// deleting is what `outrigger delete` was asked for.
+type deleting struct {
+	connection
+	files         []string
+	namespace     string
+	ignoreMissing bool
+	format        string
+}
+
+func newDelete(s streams) *cobra.Command {
+	d := &deleting{}
+	command := &cobra.Command{
+		Use:               "delete (KIND NAME... | KIND/NAME... | -f FILE...)",
+		Short:             "Delete objects, all of them or none",
+		Long:              "Deletes the named objects, or those that files hold, in one batch. What others still use is not deleted.",
+		Example:           "  outrigger delete routerule reviews-v3\n  outrigger delete -f samples/bookinfo/route-rule-all-v1.yaml",
+		ValidArgsFunction: completeNames(&d.connection, &d.namespace),
+		PreRunE: func(_ *cobra.Command, args []string) error {
+			if (len(args) == 0) == (len(d.files) == 0) {
+				return &Exit{Code: exitUsage, Err: errors.New("want either KIND NAME or -f FILE")}
+			}
+			return oneOf("output", d.format, "table", "json", "yaml")
+		},
+		RunE: func(command *cobra.Command, args []string) error { return d.run(command.Context(), s, args) },
+	}
+	flags := command.Flags()
+	flags.StringArrayVarP(&d.files, "filename", "f", nil, "`FILE`, folder, or - for standard input; may be repeated")
+	flags.StringVarP(&d.namespace, "namespace", "n", decode.DefaultNamespace, "namespace")
+	flags.BoolVar(&d.ignoreMissing, "ignore-missing", false, "what is not there is no mistake")
+	flags.StringVarP(&d.format, "output", "o", "table", "table, json or yaml")
+	d.connection.flags(command)
+	return command
+}
+
+func (d *deleting) run(ctx context.Context, s streams, args []string) error {
+	refs, err := refsIn(args, d.namespace)
+	if err == nil && len(d.files) > 0 {
+		refs, err = d.written(s)
+	}
+	if err != nil {
+		return err
+	}
+	return d.with(ctx, s, func(ctx context.Context, conn *grpc.ClientConn) error {
+		ctx, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		slow := patience(s, "waiting for pilot")
+		defer slow.done()
+		client := pilotv1.NewConfigServiceClient(conn)
+		if d.ignoreMissing {
+			if refs, err = existing(ctx, client, refs); err != nil {
+				return err
+			}
+		}
+		if len(refs) == 0 {
+			slow.done()
+			fmt.Fprintln(s.err, "nothing to delete")
+			return nil
+		}
+		r, err := client.Delete(ctx, &pilotv1.DeleteRequest{Refs: refs})
+		slow.done()
+		if err != nil {
+			return err
+		}
+		if d.format != "table" {
+			return printMessage(s.out, d.format, r)
+		}
+		printApplied(s.out, r.GetDeleted())
+		fmt.Fprintf(s.out, "%s; revision %d\n", counted(r.GetDeleted()), r.GetRevision())
+		return nil
+	})
+}
+
+// written lists the objects that the files hold.
+func (d *deleting) written(s streams) ([]*configv1.ObjectRef, error) {
+	docs, problems, err := readDocuments(d.files, s.in)
+	if err != nil {
+		return nil, err
+	}
+	var refs []*configv1.ObjectRef
+	for _, doc := range docs {
+		found, wrong := decode.Documents(doc.GetName(), doc.GetContent(), d.namespace)
+		problems = append(problems, wrong...)
+		for _, x := range found {
+			m := x.Object.GetMetadata()
+			refs = append(refs, &configv1.ObjectRef{Kind: x.Object.GetKind(), Namespace: m.GetNamespace(), Name: m.GetName()})
+		}
+	}
+	if len(problems) > 0 {
+		printProblems(s.err, problems)
+		return nil, nothingDone(len(problems))
+	}
+	if len(refs) == 0 {
+		return nil, errors.New("there are no objects in these files")
+	}
+	return refs, nil
+}
+
+// existing leaves out what is not there.
+func existing(ctx context.Context, client pilotv1.ConfigServiceClient, refs []*configv1.ObjectRef) ([]*configv1.ObjectRef, error) {
+	var failed error
+	out := slices.DeleteFunc(slices.Clone(refs), func(r *configv1.ObjectRef) bool {
+		_, err := client.Get(ctx, &pilotv1.GetRequest{Kind: r.GetKind(), Namespace: r.GetNamespace(), Name: r.GetName()})
+		if err != nil && status.Code(err) != codes.NotFound {
+			failed = err
+		}
+		return err != nil
+	})
+	return out, failed
+}

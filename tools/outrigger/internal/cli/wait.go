@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	pilotv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/pilot/v1"
+)
+
+// Exit codes of what waits for proxies.
+const (
+	exitMissing = 4
+	exitRefused = 5
+)
+
+// grace is what a stream may take longer than the timeout that pilot was told.
+const grace = 5 * time.Second
+
+func newWait(s streams) *cobra.Command {
+	var c connection
+	var revision uint64
+	var namespace string
+	timeout := 30 * time.Second
+	command := &cobra.Command{
+		Use:   "wait [KIND NAME...]",
+		Short: "Wait until every proxy that uses objects has them in force",
+		Long: "Waits for the named objects, or for everything that was changed at a revision.\n\n" +
+			"Exit codes: 0 in force, 1 failed, 2 usage, 4 not everywhere in time, 5 a proxy refused it.",
+		ValidArgsFunction: completeNames(&c, &namespace),
+		PreRunE:           func(*cobra.Command, []string) error { return positive(timeout) },
+		RunE: func(command *cobra.Command, args []string) error {
+			refs, err := refsIn(args, namespace)
+			if err != nil {
+				return err
+			}
+			return c.with(command.Context(), s, func(ctx context.Context, conn *grpc.ClientConn) error {
+				return waitFor(ctx, pilotv1.NewConfigServiceClient(conn), s, &pilotv1.WaitRequest{Revision: revision, Refs: refs}, timeout)
+			})
+		},
+	}
+	command.Flags().Uint64Var(&revision, "revision", 0, "revision to wait for; 0 is the newest")
+	command.Flags().StringVarP(&namespace, "namespace", "n", "default", "namespace of the objects")
+	command.Flags().DurationVar(&timeout, "timeout", timeout, "how long to wait, at most 10m")
+	c.flags(command)
+	return command
+}
+
+// waitFor follows a revision until its fate is decided, and says what became of it.
+func waitFor(ctx context.Context, client pilotv1.ConfigServiceClient, s streams, req *pilotv1.WaitRequest, timeout time.Duration) error {
+	req.Timeout = durationpb.New(timeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout+grace)
+	defer cancel()
+	began := time.Now()
+	stream, err := client.Wait(ctx, req)
+	if err != nil {
+		return err
+	}
+	slow := patience(s, "waiting for the proxies")
+	defer slow.done()
+	for {
+		r, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return errors.New("pilot ended before the proxies were heard; wait again with `outrigger wait`")
+		}
+		if err != nil {
+			return err
+		}
+		if r.GetOutcome() == pilotv1.WaitResponse_OUTCOME_UNSPECIFIED {
+			slow.say(fmt.Sprintf("waiting: in force on %d of %d proxies", r.GetLive(), r.GetInterested()))
+			continue
+		}
+		slow.done()
+		return outcome(r, s, timeout, time.Since(began))
+	}
+}
+
+// outcome says how a wait ended.
+func outcome(r *pilotv1.WaitResponse, s streams, timeout, took time.Duration) error {
+	switch r.GetOutcome() {
+	case pilotv1.WaitResponse_LIVE:
+		if r.GetInterested() == 0 {
+			fmt.Fprintln(s.err, "no proxy uses this: there is nothing to wait for")
+			return nil
+		}
+		fmt.Fprintf(s.err, "in force on %s (%v)\n", proxies(r.GetLive()), took.Round(time.Millisecond))
+		return nil
+	case pilotv1.WaitResponse_REFUSED:
+		for _, x := range r.GetRefused() {
+			fmt.Fprintf(s.err, "%s refuses %s: %s\n", x.GetProxy(), x.GetResource(), x.GetMessage())
+		}
+		return &Exit{Code: exitRefused, Err: fmt.Errorf("accepted by pilot, and refused by a proxy; in force on %d of %s that use it",
+			r.GetLive(), proxies(r.GetInterested()))}
+	}
+	for _, name := range r.GetMissing() {
+		fmt.Fprintf(s.err, "missing: %s\n", name)
+	}
+	return &Exit{Code: exitMissing, Err: fmt.Errorf("in force on %d of %s that use it after %v; the lines above say who is missing",
+		r.GetLive(), proxies(r.GetInterested()), timeout)}
+}
+
+func proxies(n uint32) string {
+	if n == 1 {
+		return "1 proxy"
+	}
+	return fmt.Sprintf("%d proxies", n)
+}
