@@ -55,7 +55,7 @@ func Run(ctx context.Context, cfg Config, out, errs io.Writer) error {
 		return err
 	}
 	conn, err := natsbus.Connect(natsbus.Config{
-		Servers: cfg.Bus.Servers, TLS: src.ClientTLS(set.bus...), Name: "mixer",
+		Servers: cfg.Bus.Servers, TLS: src.ClientTLS(set.bus...), Name: "mixer", Reader: true,
 	}, tel.Log)
 	if err != nil {
 		return err
