@@ -71,6 +71,7 @@ func DefaultConfig() Config {
 type checked struct {
 	bus    []spiffe.ID
 	admins map[spiffe.ID]bool
+	own    spiffe.ID
 }
 
 func (c Config) check() (checked, error) {
@@ -90,6 +91,10 @@ func (c Config) check() (checked, error) {
 		}
 		out.admins[id] = true
 	}
+	var err error
+	if out.own, err = spiffe.Parse(c.Identity.ID); err != nil {
+		errs = append(errs, fmt.Errorf("identity.id: %w", err))
+	}
 	if len(c.Bus.Servers) == 0 {
 		errs = append(errs, errors.New("bus.servers: want at least one address"))
 	}
@@ -101,9 +106,9 @@ func (c Config) check() (checked, error) {
 
 // trusted are the identities that may report for any service: administrators, and the
 // services of the control plane, whose gateways stand in front of all.
-func (c Config) trusted(admins map[spiffe.ID]bool, own spiffe.ID) func(spiffe.ID) bool {
+func (c checked) trusted() func(spiffe.ID) bool {
 	return func(id spiffe.ID) bool {
-		return admins[id] || id.TrustDomain() == own.TrustDomain() && id.Namespace() == own.Namespace()
+		return c.admins[id] || id.TrustDomain() == c.own.TrustDomain() && id.Namespace() == c.own.Namespace()
 	}
 }
 

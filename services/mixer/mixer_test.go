@@ -110,7 +110,7 @@ func TestWhoMayReportForAll(t *testing.T) {
 	}
 	cfg := DefaultConfig()
 	admin := id("spiffe://cluster.local/ns/ops/sa/admin")
-	trusted := cfg.trusted(map[spiffe.ID]bool{admin: true}, id(cfg.Identity.ID))
+	trusted := checked{admins: map[spiffe.ID]bool{admin: true}, own: id(cfg.Identity.ID)}.trusted()
 	for text, want := range map[string]bool{
 		"spiffe://cluster.local/ns/ops/sa/admin":                true,
 		"spiffe://cluster.local/ns/outrigger-system/sa/ingress": true,

@@ -5,6 +5,7 @@ package prometheus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -63,7 +64,9 @@ func (e *Exporter) Run(ctx context.Context) error {
 	if err := s.Close(); err != nil {
 		return fmt.Errorf("close the prometheus adapter: %w", err)
 	}
-	<-failed
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve the prometheus adapter: %w", err)
+	}
 	return nil
 }
 

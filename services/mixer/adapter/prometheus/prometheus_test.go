@@ -3,7 +3,6 @@ package prometheus
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -217,14 +216,7 @@ func TestMetricsOutliveTheirHandler(t *testing.T) {
 func TestServes(t *testing.T) {
 	t.Parallel()
 	addr := make(chan string, 1)
-	e := New("127.0.0.1:0", slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{
-		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-			if a.Key == "address" {
-				addr <- a.Value.String()
-			}
-			return a
-		},
-	})))
+	e := New("127.0.0.1:0", slog.New(listening(addr)))
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- e.Run(ctx) }()
@@ -244,3 +236,20 @@ func TestServes(t *testing.T) {
 		t.Error("an address that does not exist is served")
 	}
 }
+
+// listening is a log that tells the address in its first line.
+type listening chan string
+
+func (l listening) Handle(_ context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "address" {
+			l <- a.Value.String()
+		}
+		return true
+	})
+	return nil
+}
+
+func (listening) Enabled(context.Context, slog.Level) bool { return true }
+func (l listening) WithAttrs([]slog.Attr) slog.Handler     { return l }
+func (l listening) WithGroup(string) slog.Handler          { return l }

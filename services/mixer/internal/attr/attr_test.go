@@ -11,7 +11,7 @@ import (
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"github.com/google/go-cmp/cmp"
-	mixerv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/istio/mixer/v1"
+	istiomixerv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/istio/mixer/v1"
 	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -52,7 +52,7 @@ func at(t testing.TB, w string) int32 {
 func TestDecode(t *testing.T) {
 	t.Parallel()
 	when := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	c := &mixerv1.CompressedAttributes{
+	c := &istiomixerv1.CompressedAttributes{
 		Words:      []string{"my.attribute", "x-user", "jason", "10.0.0.9", "my.ip"},
 		Strings:    map[int32]int32{-1: -3, at(t, "target.service"): -3, -5: -4},
 		Int64S:     map[int32]int64{at(t, "response.code"): 200},
@@ -61,7 +61,7 @@ func TestDecode(t *testing.T) {
 		Timestamps: map[int32]*timestamppb.Timestamp{at(t, "request.time"): timestamppb.New(when)},
 		Durations:  map[int32]*durationpb.Duration{at(t, "response.duration"): durationpb.New(time.Second)},
 		Bytes:      map[int32][]byte{at(t, "source.ip"): {10, 0, 0, 1}, at(t, "target.ip"): netip.MustParseAddr("::ffff:10.0.0.2").AsSlice()},
-		StringMaps: map[int32]*mixerv1.StringMap{at(t, "request.headers"): {Entries: map[int32]int32{-2: -3, at(t, ":method"): at(t, "GET")}}},
+		StringMaps: map[int32]*istiomixerv1.StringMap{at(t, "request.headers"): {Entries: map[int32]int32{-2: -3, at(t, ":method"): at(t, "GET")}}},
 	}
 	bag, err := Decode(c, 159)
 	if err != nil {
@@ -85,21 +85,21 @@ func TestDecodeRefuses(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		count uint32
-		attrs *mixerv1.CompressedAttributes
+		attrs *istiomixerv1.CompressedAttributes
 	}{
 		"newer dictionary":  {168, nil},
-		"global index":      {0, &mixerv1.CompressedAttributes{Bools: map[int32]bool{167: true}}},
-		"beyond its count":  {111, &mixerv1.CompressedAttributes{Bools: map[int32]bool{111: true}}},
-		"message index":     {0, &mixerv1.CompressedAttributes{Bools: map[int32]bool{-1: true}}},
-		"lowest index":      {0, &mixerv1.CompressedAttributes{Bools: map[int32]bool{-1 << 31: true}}},
-		"value index":       {0, &mixerv1.CompressedAttributes{Strings: map[int32]int32{1: -1}}},
-		"address length":    {0, &mixerv1.CompressedAttributes{Bytes: map[int32][]byte{0: {1, 2, 3}}}},
-		"address text":      {0, &mixerv1.CompressedAttributes{Words: []string{"x"}, Strings: map[int32]int32{0: -1}}},
-		"timestamp":         {0, &mixerv1.CompressedAttributes{Timestamps: map[int32]*timestamppb.Timestamp{1: {Nanos: -1}}}},
-		"absent timestamp":  {0, &mixerv1.CompressedAttributes{Timestamps: map[int32]*timestamppb.Timestamp{1: nil}}},
-		"duration":          {0, &mixerv1.CompressedAttributes{Durations: map[int32]*durationpb.Duration{1: {Seconds: 1, Nanos: -1}}}},
-		"key in string map": {0, &mixerv1.CompressedAttributes{StringMaps: map[int32]*mixerv1.StringMap{1: {Entries: map[int32]int32{-9: 0}}}}},
-		"map value":         {0, &mixerv1.CompressedAttributes{StringMaps: map[int32]*mixerv1.StringMap{1: {Entries: map[int32]int32{0: -9}}}}},
+		"global index":      {0, &istiomixerv1.CompressedAttributes{Bools: map[int32]bool{167: true}}},
+		"beyond its count":  {111, &istiomixerv1.CompressedAttributes{Bools: map[int32]bool{111: true}}},
+		"message index":     {0, &istiomixerv1.CompressedAttributes{Bools: map[int32]bool{-1: true}}},
+		"lowest index":      {0, &istiomixerv1.CompressedAttributes{Bools: map[int32]bool{-1 << 31: true}}},
+		"value index":       {0, &istiomixerv1.CompressedAttributes{Strings: map[int32]int32{1: -1}}},
+		"address length":    {0, &istiomixerv1.CompressedAttributes{Bytes: map[int32][]byte{0: {1, 2, 3}}}},
+		"address text":      {0, &istiomixerv1.CompressedAttributes{Words: []string{"x"}, Strings: map[int32]int32{0: -1}}},
+		"timestamp":         {0, &istiomixerv1.CompressedAttributes{Timestamps: map[int32]*timestamppb.Timestamp{1: {Nanos: -1}}}},
+		"absent timestamp":  {0, &istiomixerv1.CompressedAttributes{Timestamps: map[int32]*timestamppb.Timestamp{1: nil}}},
+		"duration":          {0, &istiomixerv1.CompressedAttributes{Durations: map[int32]*durationpb.Duration{1: {Seconds: 1, Nanos: -1}}}},
+		"key in string map": {0, &istiomixerv1.CompressedAttributes{StringMaps: map[int32]*istiomixerv1.StringMap{1: {Entries: map[int32]int32{-9: 0}}}}},
+		"map value":         {0, &istiomixerv1.CompressedAttributes{StringMaps: map[int32]*istiomixerv1.StringMap{1: {Entries: map[int32]int32{0: -9}}}}},
 	} {
 		_, err := Decode(c.attrs, c.count)
 		if err == nil || !strings.HasPrefix(err.Error(), "Request could not be processed due to invalid") {
@@ -111,13 +111,13 @@ func TestDecodeRefuses(t *testing.T) {
 func TestDecodeReport(t *testing.T) {
 	t.Parallel()
 	code, method, headers := at(t, "response.code"), at(t, "request.method"), at(t, "request.headers")
-	bags, err := DecodeReport(&mixerv1.ReportRequest{
+	bags, err := DecodeReport(&istiomixerv1.ReportRequest{
 		DefaultWords: []string{"a", "b"},
-		Attributes: []*mixerv1.CompressedAttributes{
+		Attributes: []*istiomixerv1.CompressedAttributes{
 			{Int64S: map[int32]int64{code: 200}, Strings: map[int32]int32{method: -1},
-				StringMaps: map[int32]*mixerv1.StringMap{headers: {Entries: map[int32]int32{-1: -2}}}},
+				StringMaps: map[int32]*istiomixerv1.StringMap{headers: {Entries: map[int32]int32{-1: -2}}}},
 			{Int64S: map[int32]int64{code: 404}},
-			{Words: []string{"z"}, Strings: map[int32]int32{method: -1}, StringMaps: map[int32]*mixerv1.StringMap{headers: {}}},
+			{Words: []string{"z"}, Strings: map[int32]int32{method: -1}, StringMaps: map[int32]*istiomixerv1.StringMap{headers: {}}},
 		},
 	})
 	if err != nil {
@@ -136,7 +136,7 @@ func TestDecodeReport(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
-	if _, err := DecodeReport(&mixerv1.ReportRequest{Attributes: []*mixerv1.CompressedAttributes{{}, {Bools: map[int32]bool{-1: true}}}}); err == nil {
+	if _, err := DecodeReport(&istiomixerv1.ReportRequest{Attributes: []*istiomixerv1.CompressedAttributes{{}, {Bools: map[int32]bool{-1: true}}}}); err == nil {
 		t.Error("a second set with an unknown word is taken")
 	}
 }
@@ -182,7 +182,7 @@ func TestReferenced(t *testing.T) {
 }
 
 // readable reads references as a client would that knows count words.
-func readable(t *testing.T, refs *mixerv1.ReferencedAttributes, count uint32) []string {
+func readable(t *testing.T, refs *istiomixerv1.ReferencedAttributes, count uint32) []string {
 	t.Helper()
 	d, err := newDecoder(refs.GetWords(), count)
 	if err != nil {
@@ -246,7 +246,7 @@ func TestFromCheck(t *testing.T) {
 		"request.headers": map[string]string{":method": "GET", "x-user": "jason", "x-request-id": "r1", "user-agent": "curl", "referer": "there"},
 		"request.id":      "r1", "request.useragent": "curl", "request.referer": "there",
 	}
-	if d := cmp.Diff(want, map[string]any(got), equalAddr); d != "" {
+	if d := cmp.Diff(want, got, equalAddr); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 	if got := FromCheck(nil); got.Text("context.protocol") != "http" {
@@ -285,7 +285,7 @@ func TestFromLog(t *testing.T) {
 		"request.id":      "r1", "request.useragent": "curl",
 		"response.code": int64(404), "response.size": int64(7), "response.headers": map[string]string{"a": "b"},
 	}
-	if d := cmp.Diff(want, map[string]any(got), equalAddr); d != "" {
+	if d := cmp.Diff(want, got, equalAddr); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 	FromLog(nil)
@@ -293,13 +293,13 @@ func TestFromLog(t *testing.T) {
 
 // FuzzDecode: bytes from a client become a bag or an error, never a panic.
 func FuzzDecode(f *testing.F) {
-	seed, err := proto.Marshal(&mixerv1.CompressedAttributes{Words: []string{"a"}, Strings: map[int32]int32{-1: 3}})
+	seed, err := proto.Marshal(&istiomixerv1.CompressedAttributes{Words: []string{"a"}, Strings: map[int32]int32{-1: 3}})
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(seed, uint32(159))
 	f.Fuzz(func(t *testing.T, data []byte, count uint32) {
-		var c mixerv1.CompressedAttributes
+		var c istiomixerv1.CompressedAttributes
 		if proto.Unmarshal(data, &c) != nil {
 			return
 		}

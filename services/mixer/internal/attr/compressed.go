@@ -6,7 +6,7 @@ import (
 	"net/netip"
 	"strings"
 
-	mixerv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/istio/mixer/v1"
+	istiomixerv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/istio/mixer/v1"
 )
 
 // refusal begins the message of every decoding error. Clients with a newer dictionary
@@ -15,7 +15,7 @@ const refusal = "Request could not be processed due to invalid "
 
 // Decode reads a Check's attributes. count is the client's global_word_count, 0 if it
 // did not say. Errors begin as clients expect them.
-func Decode(c *mixerv1.CompressedAttributes, count uint32) (*Bag, error) {
+func Decode(c *istiomixerv1.CompressedAttributes, count uint32) (*Bag, error) {
 	d, err := newDecoder(c.GetWords(), count)
 	if err != nil {
 		return nil, err
@@ -29,7 +29,7 @@ func Decode(c *mixerv1.CompressedAttributes, count uint32) (*Bag, error) {
 
 // DecodeReport reads a Report's batch: the first set is whole, each later one says what
 // changed from the one before.
-func DecodeReport(req *mixerv1.ReportRequest) ([]*Bag, error) {
+func DecodeReport(req *istiomixerv1.ReportRequest) ([]*Bag, error) {
 	var out []*Bag
 	running := map[string]any{}
 	for i, set := range req.GetAttributes() {
@@ -93,7 +93,7 @@ func into[V any](d decoder, out map[string]any, from map[int32]V, value func(nam
 
 func same[V any](_ string, v V) (any, error) { return v, nil }
 
-func (d decoder) all(c *mixerv1.CompressedAttributes, out map[string]any) error {
+func (d decoder) all(c *istiomixerv1.CompressedAttributes, out map[string]any) error {
 	for _, step := range []func() error{
 		func() error { return into(d, out, c.GetStrings(), d.text) },
 		func() error { return into(d, out, c.GetInt64S(), same[int64]) },
@@ -132,7 +132,7 @@ func address(name string, b []byte) (any, error) {
 	return a.Unmap(), nil
 }
 
-func (d decoder) stringMap(_ string, m *mixerv1.StringMap) (any, error) {
+func (d decoder) stringMap(_ string, m *istiomixerv1.StringMap) (any, error) {
 	out := make(map[string]string, len(m.GetEntries()))
 	for k, v := range m.GetEntries() {
 		key, err := d.word(k)

@@ -1,18 +1,18 @@
 package attr
 
 import (
-	mixerv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/istio/mixer/v1"
+	istiomixerv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/istio/mixer/v1"
 )
 
 // EncodeReferenced writes references for a client whose global_word_count is count.
 // Global indexes stay below it; what it does not know goes into words. A client of a
 // time before map_key is told of whole maps.
-func EncodeReferenced(refs []Reference, count uint32) *mixerv1.ReferencedAttributes {
+func EncodeReferenced(refs []Reference, count uint32) *istiomixerv1.ReferencedAttributes {
 	e := encoder{limit: int32(min(int(count), len(global().list))), local: map[string]int32{}}
 	if count == 0 {
 		e.limit = int32(len(global().list))
 	}
-	out := &mixerv1.ReferencedAttributes{}
+	out := &istiomixerv1.ReferencedAttributes{}
 	whole := map[string]bool{}
 	for _, r := range refs {
 		keyed := r.Keyed && e.limit >= mapKeyWords
@@ -22,11 +22,11 @@ func EncodeReferenced(refs []Reference, count uint32) *mixerv1.ReferencedAttribu
 			}
 			whole[r.Name] = true
 		}
-		m := &mixerv1.ReferencedAttributes_AttributeMatch{
-			Name: e.word(r.Name, true), Condition: mixerv1.ReferencedAttributes_EXACT,
+		m := &istiomixerv1.ReferencedAttributes_AttributeMatch{
+			Name: e.word(r.Name, true), Condition: istiomixerv1.ReferencedAttributes_EXACT,
 		}
 		if !r.Present && (keyed || !r.Keyed) {
-			m.Condition = mixerv1.ReferencedAttributes_ABSENCE
+			m.Condition = istiomixerv1.ReferencedAttributes_ABSENCE
 		}
 		if keyed {
 			// Index 0 means "no key", so a key that is word 0 goes by the message's words.

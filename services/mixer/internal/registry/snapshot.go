@@ -51,9 +51,13 @@ func Build(objects []*configv1.Object, domain string, revision uint64) *Snapshot
 			s.add(o)
 		}
 	}
+	inNamespace := map[string][]*Workload{}
+	for _, w := range s.byName {
+		inNamespace[w.Namespace] = append(inNamespace[w.Namespace], w)
+	}
 	for _, o := range objects {
 		if o.GetService() != nil {
-			s.serve(o)
+			s.serve(o, inNamespace[o.GetMetadata().GetNamespace()])
 		}
 	}
 	for _, same := range s.byAddress {
@@ -82,7 +86,8 @@ func (s *Snapshot) add(o *configv1.Object) {
 	}
 }
 
-func (s *Snapshot) serve(o *configv1.Object) {
+// serve adds a service and finds its workloads among those of its namespace.
+func (s *Snapshot) serve(o *configv1.Object, workloads []*Workload) {
 	meta, spec := o.GetMetadata(), o.GetService()
 	svc := &Service{
 		Host: meta.GetName() + "." + meta.GetNamespace() + ".svc." + s.domain,
@@ -92,8 +97,8 @@ func (s *Snapshot) serve(o *configv1.Object) {
 	if len(spec.GetSelector()) == 0 {
 		return
 	}
-	for _, w := range s.byName {
-		if w.Namespace == svc.Namespace && selects(spec.GetSelector(), w.Labels) {
+	for _, w := range workloads {
+		if selects(spec.GetSelector(), w.Labels) {
 			w.Services = append(w.Services, svc.Host)
 			svc.accounts[w.Account] = true
 		}

@@ -11,7 +11,7 @@ import (
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	alsv3 "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
-	mixerv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/istio/mixer/v1"
+	istiomixerv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/istio/mixer/v1"
 	configv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/config/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -132,10 +132,10 @@ func (m *mesh) log(ctx context.Context, body []byte) (string, error) {
 
 // compress writes attributes with message words only; strings that begin with "int:" or
 // "ip:" become what they say.
-func compress(t *testing.T, in map[string]any) *mixerv1.CompressedAttributes {
+func compress(t *testing.T, in map[string]any) *istiomixerv1.CompressedAttributes {
 	t.Helper()
-	out := &mixerv1.CompressedAttributes{
-		Strings: map[int32]int32{}, Int64S: map[int32]int64{}, StringMaps: map[int32]*mixerv1.StringMap{},
+	out := &istiomixerv1.CompressedAttributes{
+		Strings: map[int32]int32{}, Int64S: map[int32]int64{}, StringMaps: map[int32]*istiomixerv1.StringMap{},
 	}
 	word := func(s string) int32 {
 		out.Words = append(out.Words, s)
@@ -148,7 +148,7 @@ func compress(t *testing.T, in map[string]any) *mixerv1.CompressedAttributes {
 		case float64:
 			out.Int64S[word(k)] = int64(v)
 		case map[string]any:
-			m := &mixerv1.StringMap{Entries: map[int32]int32{}}
+			m := &istiomixerv1.StringMap{Entries: map[int32]int32{}}
 			for mk, mv := range v {
 				m.Entries[word(mk)] = word(fmt.Sprint(mv))
 			}
@@ -162,7 +162,7 @@ func compress(t *testing.T, in map[string]any) *mixerv1.CompressedAttributes {
 
 // references shows what an answer depends on, for a client that knows one word only, so
 // that all others are in the message.
-func references(t *testing.T, refs *mixerv1.ReferencedAttributes) []string {
+func references(t *testing.T, refs *istiomixerv1.ReferencedAttributes) []string {
 	t.Helper()
 	word := func(i int32) string {
 		if i == 0 {
@@ -177,7 +177,7 @@ func references(t *testing.T, refs *mixerv1.ReferencedAttributes) []string {
 	var out []string
 	for _, m := range refs.GetAttributeMatches() {
 		s := word(m.GetName())
-		if m.GetCondition() == mixerv1.ReferencedAttributes_ABSENCE {
+		if m.GetCondition() == istiomixerv1.ReferencedAttributes_ABSENCE {
 			s = "no " + s
 		}
 		out = append(out, s)

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"net/netip"
 
-	mixerv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/istio/mixer/v1"
+	istiomixerv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/istio/mixer/v1"
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -18,7 +18,7 @@ import (
 
 // Mixer serves istio.mixer.v1.
 type Mixer struct {
-	mixerv1.UnimplementedMixerServer
+	istiomixerv1.UnimplementedMixerServer
 	s *Server
 }
 
@@ -34,7 +34,7 @@ const (
 // Check implements the service. Quotas are not served yet: each one asked for is granted
 // in full for 10 s, which is what clients were always told about a quota that nobody
 // configured.
-func (m *Mixer) Check(ctx context.Context, req *mixerv1.CheckRequest) (*mixerv1.CheckResponse, error) {
+func (m *Mixer) Check(ctx context.Context, req *istiomixerv1.CheckRequest) (*istiomixerv1.CheckResponse, error) {
 	bag, err := attr.Decode(req.GetAttributes(), req.GetGlobalWordCount())
 	if err != nil {
 		return nil, fault.Invalid.Errorf("%w", err)
@@ -46,7 +46,7 @@ func (m *Mixer) Check(ctx context.Context, req *mixerv1.CheckRequest) (*mixerv1.
 	m.s.countCheck(ctx, "mixer", "", caller.String())
 	r := request(m.s.world.Snapshot(), caller, bag)
 	v := m.s.engine.Check(ctx, r, plan.All)
-	res := &mixerv1.CheckResponse{Precondition: &mixerv1.CheckResponse_PreconditionResult{
+	res := &istiomixerv1.CheckResponse{Precondition: &istiomixerv1.CheckResponse_PreconditionResult{
 		Status:               &statuspb.Status{Code: int32(v.Code), Message: v.Message},
 		ValidDuration:        durationpb.New(v.ValidDuration),
 		ValidUseCount:        v.ValidUseCount,
@@ -55,9 +55,9 @@ func (m *Mixer) Check(ctx context.Context, req *mixerv1.CheckRequest) (*mixerv1.
 	if v.Code != 0 || len(req.GetQuotas()) == 0 {
 		return res, nil
 	}
-	res.Quotas = map[string]*mixerv1.CheckResponse_QuotaResult{}
+	res.Quotas = map[string]*istiomixerv1.CheckResponse_QuotaResult{}
 	for name, q := range req.GetQuotas() {
-		res.Quotas[name] = &mixerv1.CheckResponse_QuotaResult{
+		res.Quotas[name] = &istiomixerv1.CheckResponse_QuotaResult{
 			ValidDuration: durationpb.New(unlimited), GrantedAmount: q.GetAmount(),
 		}
 	}
@@ -67,7 +67,7 @@ func (m *Mixer) Check(ctx context.Context, req *mixerv1.CheckRequest) (*mixerv1.
 // Report implements the service. A batch that cannot be read, or that holds one report
 // which the caller may not make, is refused as a whole. What then goes wrong in an
 // adapter is counted and logged here; a client could do nothing about it.
-func (m *Mixer) Report(ctx context.Context, req *mixerv1.ReportRequest) (*mixerv1.ReportResponse, error) {
+func (m *Mixer) Report(ctx context.Context, req *istiomixerv1.ReportRequest) (*istiomixerv1.ReportResponse, error) {
 	if len(req.GetAttributes()) > maxSets {
 		return nil, fault.Invalid.Errorf("%d sets of attributes, at most %d are allowed", len(req.GetAttributes()), maxSets)
 	}
@@ -90,7 +90,7 @@ func (m *Mixer) Report(ctx context.Context, req *mixerv1.ReportRequest) (*mixerv
 	if failed != nil {
 		m.s.tel.Log.Debug("a report was not recorded in full", "error", failed)
 	}
-	return &mixerv1.ReportResponse{}, nil
+	return &istiomixerv1.ReportResponse{}, nil
 }
 
 // mayReport: who reports about a service of the mesh is behind it, or is trusted.

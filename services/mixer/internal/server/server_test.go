@@ -18,9 +18,9 @@ import (
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"github.com/google/go-cmp/cmp"
-	mixerv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/istio/mixer/v1"
+	istiomixerv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/istio/mixer/v1"
 	configv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/config/v1"
-	adminv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/mixer/v1"
+	mixerv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/mixer/v1"
 	"golang.org/x/tools/txtar"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -237,7 +237,7 @@ func (m *mesh) end() string {
 			b.WriteString("metric " + line)
 		}
 	}
-	st, err := adminv1.NewAdminServiceClient(m.conn).GetStatus(m.outgoing(as(m.t.Context(), "admin")), &adminv1.GetStatusRequest{})
+	st, err := mixerv1.NewAdminServiceClient(m.conn).GetStatus(m.outgoing(as(m.t.Context(), "admin")), &mixerv1.GetStatusRequest{})
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -268,11 +268,11 @@ func (m *mesh) check(ctx context.Context, body []byte) (string, error) {
 		Quota      int64
 	}
 	m.decode(body, &in)
-	req := &mixerv1.CheckRequest{Attributes: compress(m.t, in.Attributes), GlobalWordCount: in.Count}
+	req := &istiomixerv1.CheckRequest{Attributes: compress(m.t, in.Attributes), GlobalWordCount: in.Count}
 	if in.Quota > 0 {
-		req.Quotas = map[string]*mixerv1.CheckRequest_QuotaParams{"RequestCount": {Amount: in.Quota}}
+		req.Quotas = map[string]*istiomixerv1.CheckRequest_QuotaParams{"RequestCount": {Amount: in.Quota}}
 	}
-	res, err := mixerv1.NewMixerClient(m.conn).Check(m.outgoing(ctx), req)
+	res, err := istiomixerv1.NewMixerClient(m.conn).Check(m.outgoing(ctx), req)
 	if err != nil {
 		return "", err
 	}
@@ -289,11 +289,11 @@ func (m *mesh) check(ctx context.Context, body []byte) (string, error) {
 func (m *mesh) report(ctx context.Context, body []byte) (string, error) {
 	var in struct{ Sets []map[string]any }
 	m.decode(body, &in)
-	req := &mixerv1.ReportRequest{}
+	req := &istiomixerv1.ReportRequest{}
 	for _, s := range in.Sets {
 		req.Attributes = append(req.Attributes, compress(m.t, s))
 	}
-	_, err := mixerv1.NewMixerClient(m.conn).Report(m.outgoing(ctx), req)
+	_, err := istiomixerv1.NewMixerClient(m.conn).Report(m.outgoing(ctx), req)
 	return "taken\n", err
 }
 
