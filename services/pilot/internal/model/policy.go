@@ -17,6 +17,8 @@ const DefaultPolicyTimeout = 200 * time.Millisecond
 type Policy struct {
 	Ref      Ref
 	Revision uint64
+	// Uses are the handlers and instances that the rule names.
+	Uses []Ref
 	// Check: the rule can refuse a request. Report: it records requests.
 	Check, Report bool
 	// Deny is what becomes of a request when mixer cannot be asked.
@@ -83,12 +85,11 @@ func newPolicy(o *configv1.Object, templates map[Ref]string) *Policy {
 		Timeout: cmp.Or(spec.GetTimeout().AsDuration(), DefaultPolicyTimeout),
 	}
 	for _, a := range spec.GetActions() {
+		p.Uses = append(p.Uses, named("Handler", a.GetHandler(), ref.Namespace))
 		for _, name := range a.GetInstances() {
-			ns, short, ok := strings.Cut(name, "/")
-			if !ok {
-				ns, short = ref.Namespace, name
-			}
-			switch t, known := templates[Ref{"Instance", ns, short}]; {
+			instance := named("Instance", name, ref.Namespace)
+			p.Uses = append(p.Uses, instance)
+			switch t, known := templates[instance]; {
 			case known && checkTemplates[t]:
 				p.Check = true
 			case known:
@@ -97,4 +98,12 @@ func newPolicy(o *configv1.Object, templates map[Ref]string) *Policy {
 		}
 	}
 	return p
+}
+
+// named resolves "name" or "namespace/name".
+func named(kind, name, namespace string) Ref {
+	if ns, short, ok := strings.Cut(name, "/"); ok {
+		return Ref{kind, ns, short}
+	}
+	return Ref{kind, namespace, name}
 }

@@ -12,6 +12,8 @@ import (
 	alsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/grpc/v3"
 	authzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	metadatav3 "github.com/envoyproxy/go-control-plane/envoy/type/metadata/v3"
+	tracingv3 "github.com/envoyproxy/go-control-plane/envoy/type/tracing/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -34,8 +36,9 @@ const (
 	classKey   = "outrigger.class"
 	serviceKey = "outrigger.service"
 	// metadataKey names the part of a route's metadata that is ours.
-	metadataKey = "outrigger"
-	reportKey   = "report"
+	metadataKey  = "outrigger"
+	reportKey    = "report"
+	serviceField = "service"
 )
 
 // policyFilters are the filters of an inbound listener.
@@ -84,7 +87,7 @@ func (s *Set) concernOf(namespace string, known map[string]any) concern {
 		if !p.MayConcern(known) {
 			continue
 		}
-		c.sources = append(c.sources, p.Ref)
+		c.sources = append(append(c.sources, p.Ref), p.Uses...)
 		c.report = c.report || p.Report
 		switch {
 		case p.Check && p.Deny:
@@ -119,7 +122,7 @@ func (c concern) apply(r *routev3.Route, service string) {
 	}
 	if c.report {
 		r.Metadata = &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{metadataKey: {Fields: map[string]*structpb.Value{
-			reportKey: structpb.NewBoolValue(true), "service": structpb.NewStringValue(service),
+			reportKey: structpb.NewBoolValue(true), serviceField: structpb.NewStringValue(service),
 		}}}}
 	}
 }
@@ -143,8 +146,22 @@ func reportLog() *accesslogv3.AccessLog {
 				TransportApiVersion: corev3.ApiVersion_V3,
 				BufferFlushInterval: durationpb.New(250 * time.Millisecond),
 				BufferSizeBytes:     wrapperspb.UInt32(64 << 10),
+				CustomTags:          []*tracingv3.CustomTag{serviceTag()},
 			},
 			AdditionalRequestHeadersToLog: []string{"cookie", "user-agent", "x-user", "x-request-id"},
 		})},
+	}
+}
+
+// serviceTag puts the service of the route into the log entry.
+func serviceTag() *tracingv3.CustomTag {
+	return &tracingv3.CustomTag{
+		Tag: serviceKey,
+		Type: &tracingv3.CustomTag_Metadata_{Metadata: &tracingv3.CustomTag_Metadata{
+			Kind: &metadatav3.MetadataKind{Kind: &metadatav3.MetadataKind_Route_{Route: &metadatav3.MetadataKind_Route{}}},
+			MetadataKey: &metadatav3.MetadataKey{Key: metadataKey, Path: []*metadatav3.MetadataKey_PathSegment{{
+				Segment: &metadatav3.MetadataKey_PathSegment_Key{Key: serviceField},
+			}}},
+		}},
 	}
 }

@@ -1,0 +1,77 @@
+package world
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/outrigger-mesh/outrigger/internal/bus"
+	busv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/bus/v1"
+	configv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/config/v1"
+	"github.com/outrigger-mesh/outrigger/services/pilot/internal/model"
+)
+
+func change(revision uint64, reset bool, names ...string) bus.Change {
+	c := bus.Change{Revision: revision, Reset: reset}
+	for _, n := range names {
+		o := &configv1.Object{Kind: "Service", Metadata: &configv1.Metadata{Name: n, Namespace: "default"},
+			Spec: &configv1.Object_Service{Service: &configv1.Service{}}}
+		c.Entries = append(c.Entries, bus.Entry{Key: bus.KeyOf(o), Seq: revision, Revision: revision, Envelope: &busv1.Envelope{Object: o}})
+	}
+	return c
+}
+
+// start runs a world in the test's bubble, until the test ends.
+func start(t *testing.T) (*World, context.Context) {
+	ctx, cancel := context.WithCancel(t.Context())
+	w := New(Config{Settings: model.Settings{Domain: "cluster.local"}, Quiet: 10 * time.Millisecond, MaxDelay: 100 * time.Millisecond}, slog.New(slog.DiscardHandler))
+	done := make(chan struct{})
+	go func() { defer close(done); w.Run(ctx) }() //nolint:errcheck // returns only ctx's end
+	t.Cleanup(func() { cancel(); <-done })
+	return w, ctx
+}
+
+func TestNothingIsBuiltBeforeBothSidesAreKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ctx := start(t)
+		w.Config(ctx, change(1, true))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if w.Current() != nil {
+			t.Error("a set without the registry")
+		}
+		w.Registry(ctx, change(5, true, "a"))
+		time.Sleep(10 * time.Millisecond)
+		synctest.Wait()
+		if s := w.Current(); s == nil || len(s.Snapshot.Services) != 1 || s.Snapshot.Revision != 1 || s.Snapshot.RegistryRevision != 5 {
+			t.Errorf("got %+v, want one service at revisions 1 and 5", s)
+		}
+	})
+}
+
+func TestChangesAreCollectedButNotForever(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ctx := start(t)
+		w.Config(ctx, change(1, true))
+		w.Registry(ctx, change(1, true))
+		time.Sleep(10 * time.Millisecond)
+		synctest.Wait()
+		sets := 0
+		for n := range uint64(40) { // one every 5 ms: never quiet for 10
+			changed := w.Changed()
+			w.Registry(ctx, change(n+2, false, "a"))
+			time.Sleep(5 * time.Millisecond)
+			synctest.Wait()
+			select {
+			case <-changed:
+				sets++
+			default:
+			}
+		}
+		if sets != 2 {
+			t.Errorf("200 ms of changes: %d sets, want one each 100 ms", sets)
+		}
+	})
+}
