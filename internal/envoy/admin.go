@@ -109,7 +109,7 @@ func (a *Admin) Certificates(ctx context.Context) ([]LoadedCertificate, error) {
 func eachChain(d *json.Decoder, f func(LoadedCertificate)) error {
 	for range 3 { // { "certificates" [
 		if _, err := d.Token(); err != nil {
-			return err //nolint:wrapcheck // get says of what
+			return err // get says of what
 		}
 	}
 	for d.More() {
@@ -123,7 +123,7 @@ func eachChain(d *json.Decoder, f func(LoadedCertificate)) error {
 			} `json:"cert_chain"`
 		}
 		if err := d.Decode(&entry); err != nil {
-			return err //nolint:wrapcheck // get says of what
+			return err // get says of what
 		}
 		for _, c := range entry.Chain {
 			loaded := LoadedCertificate{Serial: strings.TrimLeft(strings.ToLower(c.Serial), "0"), NotAfter: c.Expires}
@@ -146,7 +146,7 @@ func (a *Admin) Stats(ctx context.Context, pattern string) (map[string]string, e
 				out[name] = strings.Trim(v, `"`)
 			}
 		}
-		return lines.Err() //nolint:wrapcheck // get says of what
+		return lines.Err() // get says of what
 	})
 	return out, err
 }
@@ -190,7 +190,7 @@ func (a *Admin) Process(ctx context.Context) (int, error) {
 	err := a.do(ctx, http.MethodGet, "/ready", func(c net.Conn, _ io.Reader) error {
 		raw, err := c.(*net.UnixConn).SyscallConn()
 		if err != nil {
-			return err //nolint:wrapcheck // do says of what
+			return err // do says of what
 		}
 		var cred *syscall.Ucred
 		var credErr error
@@ -238,18 +238,19 @@ func (a *Admin) exchange(ctx context.Context, method, path string, read func(net
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", a.path)
 	if err != nil {
-		return err //nolint:wrapcheck // do says of what
+		return err // do says of what
 	}
-	defer conn.Close() //nolint:errcheck // nothing is lost
+	defer conn.Close() // nothing is lost
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if _, err := io.WriteString(conn, method+" "+path+" HTTP/1.1\r\nHost: envoy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"); err != nil {
-		return err //nolint:wrapcheck // do says of what
+		return err // do says of what
 	}
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
-		return err //nolint:wrapcheck // do says of what
+		return err // do says of what
 	}
+	defer res.Body.Close()
 	// /ready answers 503 while Envoy is not LIVE, which is an answer as good as any.
 	if res.StatusCode != http.StatusOK && path != "/ready" {
 		return fmt.Errorf("status %d", res.StatusCode)

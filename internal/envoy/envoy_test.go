@@ -167,7 +167,7 @@ func TestStopLetsConnectionsEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // a test
+	defer conn.Close() // a test
 	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n"); err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +228,7 @@ func (p *proxy) get() string {
 	if err != nil {
 		return err.Error()
 	}
-	defer res.Body.Close() //nolint:errcheck // a test
+	defer res.Body.Close() // a test
 	b, err := io.ReadAll(res.Body)
 	if err != nil {
 		return err.Error()

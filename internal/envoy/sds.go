@@ -147,7 +147,7 @@ func read(ctx context.Context, st *xdswire.Stream, delta bool, to chan<- xdswire
 		}
 		r, err := xdswire.DecodeRequest(b, delta)
 		if err != nil {
-			return err //nolint:wrapcheck // the caller logs it as the stream's error
+			return err // the caller logs it as the stream's error
 		}
 		select {
 		case to <- r:

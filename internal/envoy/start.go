@@ -42,11 +42,11 @@ func (p *Process) start() (*handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer out.Close() //nolint:errcheck // Envoy has its own
+	defer out.Close() // Envoy has its own
 	if err := raiseFiles(); err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(p.cfg.Binary, p.arguments()...) //nolint:gosec,noctx // the configured binary; it must outlive us
+	cmd := exec.Command(p.cfg.Binary, p.arguments()...) // the configured binary; it must outlive us
 	cmd.Stdout, cmd.Stderr, cmd.Dir = out, out, p.cfg.Dir
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, p.cfg.Env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -156,7 +156,7 @@ func (p *Process) forget() error {
 func replaceFile(path string, data []byte) error {
 	tmp := path + ".new"
 	if err := os.WriteFile(tmp, data, 0o600); err != nil {
-		return err //nolint:wrapcheck // the caller says which
+		return err // the caller says which
 	}
-	return os.Rename(tmp, path) //nolint:wrapcheck // the caller says which
+	return os.Rename(tmp, path) // the caller says which
 }

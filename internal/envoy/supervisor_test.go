@@ -66,7 +66,7 @@ func startSupervisor(t *testing.T, p *proxy) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(os.Args[0]) //nolint:gosec // ourselves
+	cmd := exec.Command(os.Args[0]) // ourselves
 	cmd.Env = append(os.Environ(), supervisorEnv+"="+string(doc))
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {

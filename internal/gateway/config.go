@@ -116,7 +116,7 @@ func (c Config) check(role envoy.Role) (checked, error) {
 		},
 		AdminSocket: envoy.AdminSocket(c.Envoy.State), SDSSocket: filepath.Join(c.Envoy.State, "sds.sock"),
 		Pilot: pilot, Mixer: mixer, OTLP: otlp, StateOfTheWorld: c.Envoy.Protocol == "sotw",
-		Mark: uint32(c.Envoy.Mark), MaxConnections: c.Envoy.MaxConnections, //nolint:gosec // checked
+		Mark: uint32(c.Envoy.Mark), MaxConnections: c.Envoy.MaxConnections, // checked
 	}}, errors.Join(errs...)
 }
 
@@ -157,5 +157,5 @@ func optional(text string) (netip.AddrPort, error) {
 	if text == "" {
 		return netip.AddrPort{}, nil
 	}
-	return netip.ParseAddrPort(text) //nolint:wrapcheck // the caller names the key
+	return netip.ParseAddrPort(text) // the caller names the key
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/outrigger-mesh/outrigger/internal/envoy"
+	"github.com/outrigger-mesh/outrigger/internal/envoy/envoytest"
 )
 
 const (
@@ -50,7 +51,7 @@ func TestSidecarFromStartToEnd(t *testing.T) {
 	f.registered("PUT " + entryPath + " NOT_READY")
 	f.waitReady("/readyz")
 	pid := f.envoyPID()
-	p.stop(syscall.SIGTERM)
+	p.Stop(syscall.SIGTERM)
 	want := []string{
 		"PUT " + entryPath + " NOT_READY", "PUT " + entryPath + " READY", "PUT " + entryPath + " NOT_READY",
 		"PUT " + entryPath + " DRAINING", "DELETE " + entryPath,
@@ -86,7 +87,7 @@ func TestKilledAgentIsReplacedWithoutEnvoyNoticing(t *testing.T) {
 	p := f.start(true)
 	f.waitReady("/readyz/workload")
 	pid := f.envoyPID()
-	p.stop(syscall.SIGKILL)
+	p.Stop(syscall.SIGKILL)
 	if err := f.api.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -109,12 +110,12 @@ func TestRenewedCertificateReachesEnvoy(t *testing.T) {
 	f.start(true)
 	f.waitReady("/readyz/workload")
 	first := f.serials()
-	f.wait(10*time.Second, "second certificate in Envoy", func() (bool, string) {
+	envoytest.Wait(f.t, 10*time.Second, "second certificate in Envoy", func() (bool, string) {
 		now := f.serials()
 		return len(now) == 1 && now[0] != first[0], fmt.Sprint(first, now)
 	})
 	f.registry.setNames(secondNames)
-	f.wait(5*time.Second, "names by the newer certificate", func() (bool, string) {
+	envoytest.Wait(f.t, 5*time.Second, "names by the newer certificate", func() (bool, string) {
 		err := f.lookup("reviews", []string{"10.78.0.5"})
 		return err == nil, fmt.Sprint(err)
 	})
@@ -146,7 +147,7 @@ func TestResidentMemory(t *testing.T) {
 	var sizes []int
 	for range samples {
 		<-tick.C
-		sizes = append(sizes, resident(t, p.Process.Pid))
+		sizes = append(sizes, resident(t, p.PID()))
 	}
 	if now := f.serials(); slices.Equal(first, now) {
 		t.Errorf("no certificate was renewed in between: it is still %q", now)
@@ -222,7 +223,7 @@ func (f *fleet) serials() []string {
 
 func (f *fleet) registered(line string) {
 	f.t.Helper()
-	f.wait(10*time.Second, line, func() (bool, string) {
+	envoytest.Wait(f.t, 10*time.Second, line, func() (bool, string) {
 		all := f.registry.asked()
 		return len(all) > 0 && all[len(all)-1] == line, fmt.Sprint(all)
 	})

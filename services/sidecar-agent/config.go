@@ -218,7 +218,7 @@ func (o *optional) Set(text string) error {
 	}
 	a, err := netip.ParseAddrPort(text)
 	*o = optional(a)
-	return err //nolint:wrapcheck // flag says of which
+	return err // flag says of which
 }
 
 func (o *optional) String() string {

@@ -1,8 +1,6 @@
 package agent_test
 
 import (
-	"bytes"
-	"context"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -11,16 +9,15 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/outrigger-mesh/outrigger/internal/envoy/envoytest"
+	"github.com/outrigger-mesh/outrigger/internal/identity"
 	"github.com/outrigger-mesh/outrigger/internal/identity/identitytest"
+	"github.com/outrigger-mesh/outrigger/internal/spiffe"
 )
 
 // fleet is what surrounds one sidecar: an authority, pilot with both of its APIs, and
@@ -29,6 +26,8 @@ type fleet struct {
 	t        *testing.T
 	dir      string
 	ca       *identitytest.Authority
+	id       spiffe.ID // of the workload
+	binary   string
 	pilot    *envoytest.Pilot
 	registry *registry
 	api      *server
@@ -46,13 +45,11 @@ func newFleet(t *testing.T, life time.Duration) *fleet {
 		inbound: envoytest.FreePort(t), outbound: envoytest.FreePort(t), dns: envoytest.FreePort(t), status: envoytest.FreePort(t),
 	}
 	f.ca.Life = life
+	f.id = must(spiffe.Parse("spiffe://cluster.local/ns/default/sa/bookinfo-reviews"))
 	pilot := f.ca.Source("outrigger-system", "pilot").ServerTLS(true)
 	f.pilot = envoytest.NewPilot(t, pilot)
 	f.api = serve(t, f.registry, pilot)
-	var err error
-	if f.app, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-		t.Fatal(err)
-	}
+	f.app = must(net.Listen("tcp", "127.0.0.1:0"))
 	t.Cleanup(func() { _ = f.app.Close() })
 	return f
 }
@@ -65,6 +62,13 @@ func (f *fleet) world(revision uint64) envoytest.World {
 		},
 		Clusters: []envoytest.Resource{envoytest.StaticCluster("away", f.app.Addr().(*net.TCPAddr).AddrPort())},
 	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err) // only what cannot fail in a test gets here
+	}
+	return v
 }
 
 // serve serves by TLS on loopback. (httptest.Server shows a certificate of its own to
@@ -87,76 +91,21 @@ type server struct {
 	URL string
 }
 
-// binary builds the agent as it is shipped, once.
-var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "or")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "sidecar-agent")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "./cmd/sidecar-agent")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w\n%s", err, out)
-	}
-	return path, nil
-})
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, err := binary(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
-	}
-	os.Exit(code)
-}
-
-// process is one running agent.
-type process struct {
-	*exec.Cmd
-	t   *testing.T
-	log *bytes.Buffer
-}
-
 // start runs the agent; with join, a token is handed to it.
-func (f *fleet) start(join bool) *process {
+func (f *fleet) start(join bool) *envoytest.Program {
 	f.t.Helper()
-	path, err := binary()
-	if err != nil {
-		f.t.Fatal(err)
+	if f.binary == "" {
+		f.binary = envoytest.Build(f.t, "./cmd/sidecar-agent")
 	}
 	config := filepath.Join(f.dir, "agent.json")
 	if err := os.WriteFile(config, f.config(), 0o600); err != nil {
 		f.t.Fatal(err)
 	}
-	p := &process{Cmd: exec.Command(path, "-config", config), t: f.t, log: new(bytes.Buffer)}
-	p.Stderr = p.log
-	p.Env = []string{"PATH=" + os.Getenv("PATH")}
+	var prover identity.Prover
 	if join {
-		p.Env = append(p.Env, "OUTRIGGER_JOIN_FD=3")
-		p.ExtraFiles = []*os.File{f.join()}
+		prover = f.ca.Prover(f.id)
 	}
-	if err := p.Start(); err != nil {
-		f.t.Fatal(err)
-	}
-	f.t.Cleanup(func() {
-		p.stop(syscall.SIGTERM)
-		if f.t.Failed() {
-			f.t.Logf("agent's log:\n%s", p.log)
-		}
-	})
-	return p
-}
-
-// stop signals and waits; it does nothing when the agent has ended.
-func (p *process) stop(sig syscall.Signal) {
-	p.t.Helper()
-	if p.ProcessState != nil {
-		return
-	}
-	_ = p.Process.Signal(sig)
-	if err := p.Wait(); err != nil && sig == syscall.SIGTERM {
-		p.t.Errorf("agent: %v", err)
-	}
+	return envoytest.Start(f.t, prover, f.binary, "-config", config)
 }
 
 func (f *fleet) config() []byte {
@@ -171,24 +120,6 @@ func (f *fleet) config() []byte {
 		f.t.Fatal(err)
 	}
 	return doc
-}
-
-// join returns the agent's end of a socket with a proof in it.
-func (f *fleet) join() *os.File {
-	f.t.Helper()
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	ours, theirs := os.NewFile(uintptr(fds[0]), "join"), os.NewFile(uintptr(fds[1]), "join")
-	f.t.Cleanup(func() { _, _ = ours.Close(), theirs.Close() })
-	proof := map[string]string{
-		"token": "t", "id": "spiffe://cluster.local/ns/default/sa/bookinfo-reviews", "bundle": f.ca.Bundle(),
-	}
-	if err := json.NewEncoder(ours).Encode(proof); err != nil {
-		f.t.Fatal(err)
-	}
-	return theirs
 }
 
 // get asks the agent's status port; status 0 if it does not answer.
@@ -210,27 +141,9 @@ func (f *fleet) get(path string) (status int, body string) {
 	return res.StatusCode, strings.TrimSpace(string(b))
 }
 
-// wait returns when ok does; what is said on failure is what it returned last.
-func (f *fleet) wait(d time.Duration, what string, ok func() (bool, string)) {
-	f.t.Helper()
-	ctx, cancel := context.WithTimeout(f.t.Context(), d)
-	defer cancel()
-	for {
-		done, last := ok()
-		if done {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			f.t.Fatalf("no %s in time: %s", what, last)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
 func (f *fleet) waitReady(path string) {
 	f.t.Helper()
-	f.wait(20*time.Second, path, func() (bool, string) {
+	envoytest.Wait(f.t, 20*time.Second, path, func() (bool, string) {
 		status, body := f.get(path)
 		return status == http.StatusOK, body
 	})
@@ -238,7 +151,7 @@ func (f *fleet) waitReady(path string) {
 
 func (f *fleet) waitWaiting(path, want string) {
 	f.t.Helper()
-	f.wait(20*time.Second, "wait for "+want, func() (bool, string) {
+	envoytest.Wait(f.t, 20*time.Second, "wait for "+want, func() (bool, string) {
 		status, body := f.get(path)
 		return status == http.StatusServiceUnavailable && strings.Contains(body, want), body
 	})

@@ -25,7 +25,7 @@ func Load(args []string, out io.Writer) (Config, error) {
 			f.SetOutput(out)
 			f.PrintDefaults()
 		}
-		return Config{}, err //nolint:wrapcheck // names the flag
+		return Config{}, err // names the flag
 	}
 	if f.NArg() > 0 {
 		return Config{}, fmt.Errorf("unexpected argument %q", f.Arg(0))
@@ -90,11 +90,11 @@ func set(f *flag.FlagSet, file string, data []byte, given map[string]bool) []err
 func member(d *json.Decoder) (key, value string, err error) {
 	t, err := d.Token()
 	if err != nil {
-		return "", "", err //nolint:wrapcheck // says where
+		return "", "", err // says where
 	}
 	key, _ = t.(string)
 	if t, err = d.Token(); err != nil {
-		return "", "", err //nolint:wrapcheck // says where
+		return "", "", err // says where
 	}
 	switch v := t.(type) {
 	case string, json.Number, bool:

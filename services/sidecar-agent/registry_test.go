@@ -11,15 +11,14 @@ import (
 type registry struct {
 	mux     *http.ServeMux
 	mu      sync.Mutex
-	names   string        // the table, as a line of the stream
-	changed chan struct{} // closed and replaced by setNames
-	closed  chan struct{}
+	names   string         // the table, as a line of the stream
+	changed chan struct{}  // closed and replaced by setNames
 	log     []string       // "<method> <path> <state>" of what was asked
 	entry   map[string]any // as it was put last
 }
 
 func newRegistry() *registry {
-	r := &registry{mux: http.NewServeMux(), changed: make(chan struct{}), closed: make(chan struct{})}
+	r := &registry{mux: http.NewServeMux(), changed: make(chan struct{})}
 	r.mux.HandleFunc("PUT /v1/workloads/{ns}/{name}", r.put)
 	r.mux.HandleFunc("DELETE /v1/workloads/{ns}/{name}", r.put)
 	r.mux.HandleFunc("GET /v1/names", r.watch)
@@ -27,8 +26,6 @@ func newRegistry() *registry {
 }
 
 func (r *registry) ServeHTTP(w http.ResponseWriter, req *http.Request) { r.mux.ServeHTTP(w, req) }
-
-func (r *registry) close() { close(r.closed) }
 
 func (r *registry) put(w http.ResponseWriter, req *http.Request) {
 	entry := map[string]any{}
@@ -63,8 +60,6 @@ func (r *registry) watch(w http.ResponseWriter, req *http.Request) {
 		select {
 		case <-changed:
 		case <-req.Context().Done():
-			return
-		case <-r.closed:
 			return
 		}
 	}

@@ -39,7 +39,7 @@ func FreePort(t testing.TB) netip.AddrPort {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // it only held the port
+	defer l.Close() // it only held the port
 	return l.Addr().(*net.TCPAddr).AddrPort()
 }
 

@@ -54,7 +54,7 @@ func NewPilot(t testing.TB, settings *tls.Config) *Pilot {
 	for method, delta := range map[string]bool{"StreamAggregatedResources": false, "DeltaAggregatedResources": true} {
 		mux.HandleFunc(service+method, func(w http.ResponseWriter, r *http.Request) { p.serve(w, r, delta) })
 	}
-	srv := &http.Server{Handler: mux, TLSConfig: settings} //nolint:gosec // a test
+	srv := &http.Server{Handler: mux, TLSConfig: settings} // a test
 	served := make(chan struct{})
 	go func() { defer close(served); _ = srv.ServeTLS(l, "", "") }()
 	p.close = sync.OnceFunc(func() { _ = srv.Close(); <-served })

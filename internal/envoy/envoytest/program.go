@@ -37,7 +37,7 @@ type Program struct {
 // program is stopped at the end of the test, which shows its log if it failed.
 func Start(t testing.TB, prover identity.Prover, path string, args ...string) *Program {
 	t.Helper()
-	p := &Program{t: t, cmd: exec.Command(path, args...)} //nolint:gosec,noctx // ours; it is stopped by Stop
+	p := &Program{t: t, cmd: exec.Command(path, args...)} // ours; it is stopped by Stop
 	p.cmd.Stderr = &p.log
 	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
 	if prover != nil {

@@ -37,7 +37,7 @@ func Accept(w http.ResponseWriter, r *http.Request) (*Stream, error) {
 func (s *Stream) Recv() ([]byte, error) {
 	var head [5]byte
 	if _, err := io.ReadFull(s.in, head[:]); err != nil {
-		return nil, err //nolint:wrapcheck // io.EOF is the contract
+		return nil, err // io.EOF is the contract
 	}
 	size := binary.BigEndian.Uint32(head[1:])
 	if head[0] != 0 || size > maxMessage {

@@ -145,7 +145,7 @@ func (s *Source) stream(ctx context.Context) error {
 	}
 	res, err := s.client.Do(req)
 	if err != nil {
-		return err //nolint:wrapcheck // names method and address
+		return err // names method and address
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
@@ -188,7 +188,7 @@ func (l *limited) Read(p []byte) (int, error) {
 	}
 	n, err := l.r.Read(p[:min(len(p), l.left)])
 	l.left -= n
-	return n, err //nolint:wrapcheck // a reader
+	return n, err // a reader
 }
 
 // take makes u the current table, on disk too.

@@ -204,7 +204,7 @@ func (r *Registration) call(ctx context.Context, method string, body []byte) err
 	req.Header.Set("Content-Type", "application/json")
 	res, err := r.client.Do(req)
 	if err != nil {
-		return err //nolint:wrapcheck // names method and address
+		return err // names method and address
 	}
 	defer res.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))

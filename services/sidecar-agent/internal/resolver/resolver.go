@@ -79,7 +79,7 @@ func (s *Server) serveUDP() error {
 	for {
 		n, from, err := s.udp.ReadFromUDPAddrPort(b)
 		if err != nil {
-			return err //nolint:wrapcheck // Run says of what
+			return err // Run says of what
 		}
 		if a := s.answer(b[:n], dns.MaxUDP); a != nil {
 			if _, err := s.udp.WriteToUDPAddrPort(a, from); err != nil {
@@ -105,7 +105,7 @@ func (s *Server) serveTCP(ctx context.Context) error {
 		free <- struct{}{}
 		conn, err := s.tcp.Accept()
 		if err != nil {
-			return err //nolint:wrapcheck // Run says of what
+			return err // Run says of what
 		}
 		conns.Go(func() {
 			defer func() { <-free }()
