@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,6 +21,8 @@ import (
 // pilot notes what it is asked and when.
 type pilot struct {
 	begun time.Time
+
+	mu    sync.Mutex
 	away  bool
 	calls []string // "<seconds> <method> <state>"
 	paths []string
@@ -27,6 +30,8 @@ type pilot struct {
 }
 
 func (p *pilot) RoundTrip(r *http.Request) (*http.Response, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	call := time.Since(p.begun).Round(time.Second).String() + " " + r.Method
 	if r.Method == http.MethodPut {
 		p.body = register.Workload{}
@@ -41,6 +46,19 @@ func (p *pilot) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	p.calls = append(p.calls, call)
 	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(`{"revision":"1"}`)), Header: http.Header{}}, nil
+}
+
+func (p *pilot) goAway(away bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.away = away
+}
+
+// asked returns the calls that were answered, and how many there were in all.
+func (p *pilot) asked() (calls []string, all int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.calls), len(p.paths)
 }
 
 func start(t *testing.T, p *pilot, drain time.Duration) (r *register.Registration, stop func()) {
@@ -101,8 +119,8 @@ func TestALeaseIsRenewedThreeTimes(t *testing.T) {
 		_, stop := start(t, p, 0)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if n := len(p.calls); n < 6 || n > 9 {
-			t.Errorf("%d calls in a minute with a lease of 30s: %q, want 6 to 9", n, p.calls)
+		if calls, n := p.asked(); n < 6 || n > 9 {
+			t.Errorf("%d calls in a minute with a lease of 30s: %q, want 6 to 9", n, calls)
 		}
 		stop()
 	})
@@ -115,16 +133,16 @@ func TestPilotAwayIsTriedAgain(t *testing.T) {
 		r.Set(true)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if n := len(p.paths); n < 12 || n > 25 {
+		if _, n := p.asked(); n < 12 || n > 25 {
 			t.Errorf("%d tries in a minute, want 12 to 25", n)
 		}
-		p.away = false
+		p.goAway(false)
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
 		if _, taken, _ := r.State(); taken != register.Ready {
 			t.Errorf("pilot back for 6s: it has taken %q, want READY", taken)
 		}
-		p.away = true
+		p.goAway(true)
 		begun := time.Now()
 		stop()
 		if took := time.Since(begun); took != 0 {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,9 +44,12 @@ func start(t *testing.T) *resolver.Server {
 // The other side is Go's own resolver, which goes over to TCP when an answer is cut.
 func TestAResolverGetsItsAnswers(t *testing.T) {
 	s := start(t)
+	var mu sync.Mutex // the resolver asks for A and AAAA at once
 	var used []string
 	r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		mu.Lock()
 		used = append(used, network)
+		mu.Unlock()
 		var d net.Dialer
 		return d.DialContext(ctx, network, s.Address().String())
 	}}
