@@ -254,7 +254,7 @@ func (r *reader) note(err error) {
 
 // remedy says what a person can do about a refused bus.
 func (b *Bucket) remedy() string {
-	text := "give the bus its data back, or write the last known good to an empty bus with pilot's RestoreBus (POST /v1/bus:restore)"
+	text := "give the bus its data back, or write what is kept to an empty bus with 'outrigger bus restore'"
 	if f := b.cfg.Keep.file(b.cfg.Name); f != "" {
 		return text + ", or remove " + f + " and restart to take the bus as it is"
 	}

@@ -81,7 +81,7 @@ func newRoot(s streams) *cobra.Command {
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	root.AddCommand(newUp(s), newDown(s), newFleet(s), newApply(s), newGet(s), newDelete(s), newStatus(s), newWait(s))
+	root.AddCommand(newUp(s), newDown(s), newFleet(s), newApply(s), newGet(s), newDelete(s), newStatus(s), newWait(s), newBus(s))
 	return root
 }
 
