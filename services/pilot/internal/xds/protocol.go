@@ -56,7 +56,7 @@ func (w *deltaWire) recv() (node, stream.Request, bool, error) {
 
 func (w *deltaWire) send(r stream.Response) error {
 	out := &discoveryv3.DeltaDiscoveryResponse{
-		TypeUrl: r.Type.URL(), Nonce: r.Nonce, SystemVersionInfo: strconv.FormatUint(r.Revision, 10), RemovedResources: r.Removed,
+		TypeUrl: r.Type.URL(), Nonce: r.Nonce, SystemVersionInfo: versionOf(r.Revision), RemovedResources: r.Removed,
 	}
 	for _, res := range r.Upserts {
 		out.Resources = append(out.Resources, &discoveryv3.Resource{Name: res.Name, Version: res.Version, Resource: res.Body})
@@ -88,7 +88,7 @@ func (w *sotwWire) recv() (node, stream.Request, bool, error) {
 // the other types what changed.
 func (w *sotwWire) send(r stream.Response) error {
 	out := &discoveryv3.DiscoveryResponse{
-		TypeUrl: r.Type.URL(), Nonce: r.Nonce, VersionInfo: strconv.FormatUint(r.Revision, 10),
+		TypeUrl: r.Type.URL(), Nonce: r.Nonce, VersionInfo: versionOf(r.Revision),
 	}
 	resources := r.Upserts
 	if r.Type == translate.Cluster || r.Type == translate.Listener {
@@ -100,6 +100,10 @@ func (w *sotwWire) send(r stream.Response) error {
 	}
 	return w.ss.Send(out)
 }
+
+// versionOf is how a revision is shown to a proxy. An empty config has revision 0, but
+// a version of 0 says "nothing was accepted yet" in Envoy's stats, so that it is 1 there.
+func versionOf(revision uint64) string { return strconv.FormatUint(max(revision, 1), 10) }
 
 // refusal is what a proxy said, or a word for it if it said nothing.
 func refusal(message string, refused bool) string {
