@@ -59,7 +59,7 @@ func lose(t *testing.T, s Server) (w, r *client, rev uint64) {
 func emptyBus(t *testing.T, s Server) {
 	w, r, rev := lose(t, s)
 	w.state(t, "refused", refused)
-	w.fails(t, "write to an empty bus", fault.Precondition, []string{"RestoreBus"}, put("c", "1"))
+	w.fails(t, "write to an empty bus", fault.Precondition, []string{"bus restore"}, put("c", "1"))
 	src, _ := s.Connect(t, false)
 	if info, err := src.Look(context.Background()); fault.Of(err) != fault.NotFound && info.Count != 0 {
 		t.Errorf("empty bus now holds %+v", info)
@@ -74,7 +74,7 @@ func emptyBus(t *testing.T, s Server) {
 	stranger := writer(t, s)
 	stranger.apply(t, put("z", "1"))
 	st := r.state(t, "refused as foreign", func(st bus.State) bool { return strings.Contains(st.Refused, "another one") })
-	for _, words := range []string{"2 objects", "RestoreBus", "config.keep"} {
+	for _, words := range []string{"2 objects", "bus restore", "config.keep"} {
 		if !strings.Contains(st.Refused, words) {
 			t.Errorf("refusal %q does not say %q", st.Refused, words)
 		}
