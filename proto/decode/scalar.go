@@ -71,7 +71,7 @@ func isNumber(n *yaml.Node) bool {
 // scalar decodes a single value of fd's type.
 func (r *reader) scalar(n *yaml.Node, fd protoreflect.FieldDescriptor, path string) (protoreflect.Value, bool) {
 	var v protoreflect.Value
-	wanted := ""
+	var wanted string
 	switch fd.Kind() {
 	case protoreflect.StringKind:
 		if isText(n) {
