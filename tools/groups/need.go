@@ -24,7 +24,17 @@ const (
 var conditions = map[string]func(ctx context.Context) error{
 	"root-namespaces": rootNamespaces,
 	"user-namespaces": userNamespaces,
+	"namespaces":      namespaces,
 	"c-compiler":      cCompiler,
+	"curl":            curl,
+}
+
+// namespaces wants that whoever runs this may make network namespaces.
+func namespaces(ctx context.Context) error {
+	if os.Geteuid() == 0 {
+		return rootNamespaces(ctx)
+	}
+	return userNamespaces(ctx)
 }
 
 // rootNamespaces wants root that may make network namespaces.
@@ -55,6 +65,14 @@ func userNamespaces(ctx context.Context) error {
 func cCompiler(context.Context) error {
 	if _, err := exec.LookPath("cc"); err != nil {
 		return errors.New("cc is missing: install a C compiler (Debian, Ubuntu: apt-get install gcc libc6-dev)")
+	}
+	return nil
+}
+
+// curl wants the program, which the documents call.
+func curl(context.Context) error {
+	if _, err := exec.LookPath("curl"); err != nil {
+		return errors.New("curl is missing: install it (Debian, Ubuntu: apt-get install curl)")
 	}
 	return nil
 }
