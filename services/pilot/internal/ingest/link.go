@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -32,17 +31,9 @@ func (c *checker) link(o *configv1.Object, say, warn report) {
 	}
 }
 
-// host resolves a reference as config.istio.io/v1alpha2 says: service verbatim; else
-// name and namespace, then the domain if there is one, else svc and the mesh's domain.
+// host is the service that a reference means.
 func (c *checker) host(n *configv1.ServiceName, namespace string) string {
-	ns := cmp.Or(n.GetNamespace(), namespace)
-	switch {
-	case n.GetService() != "":
-		return n.GetService()
-	case n.GetDomain() != "":
-		return n.GetName() + "." + ns + "." + n.GetDomain()
-	}
-	return model.HostName(n.GetName(), ns, c.settings.Domain)
+	return model.Resolve(n, namespace, c.settings.Domain)
 }
 
 // service finds the Service of a host in the world as it would be.

@@ -44,11 +44,11 @@ type Target struct {
 // Unconditional reports whether the rule takes every request of the callers it is for.
 func (r *Route) Unconditional() bool { return len(r.Headers) == 0 }
 
-// resolve returns the host that a reference means, seen from a namespace.
+// Resolve returns the host that a reference means, seen from a namespace.
 //
 // Source: config.istio.io/v1alpha2, IstioService: service verbatim; else name and
 // namespace, then the domain if there is one, else svc and the mesh domain.
-func resolve(n *configv1.ServiceName, namespace, domain string) string {
+func Resolve(n *configv1.ServiceName, namespace, domain string) string {
 	if n.GetService() != "" {
 		return n.GetService()
 	}
@@ -63,13 +63,13 @@ func newRoute(o *configv1.Object, domain string) *Route {
 	spec, ref := o.GetRouteRule(), RefOf(o)
 	r := &Route{
 		Ref: ref, Revision: o.GetMetadata().GetRevision(), Precedence: spec.GetPrecedence(),
-		Host:    resolve(spec.GetDestination(), ref.Namespace, domain),
+		Host:    Resolve(spec.GetDestination(), ref.Namespace, domain),
 		Timeout: spec.GetHttpReqTimeout().GetSimpleTimeout().GetTimeout().AsDuration(),
 		Fault:   spec.GetHttpFault(),
 	}
 	if src := spec.GetMatch().GetSource(); src != nil {
 		if src.GetName() != "" || src.GetService() != "" {
-			r.SourceHost = resolve(src, ref.Namespace, domain)
+			r.SourceHost = Resolve(src, ref.Namespace, domain)
 		}
 		r.SourceLabels = LabelsOf(src.GetLabels())
 	}
@@ -80,7 +80,7 @@ func newRoute(o *configv1.Object, domain string) *Route {
 	for _, d := range spec.GetRoute() {
 		t := Target{Host: r.Host, Labels: LabelsOf(d.GetLabels()), Weight: uint32(d.GetWeight())} //nolint:gosec // 0 to 100, checked by ingest
 		if d.GetDestination() != nil {
-			t.Host = resolve(d.GetDestination(), ref.Namespace, domain)
+			t.Host = Resolve(d.GetDestination(), ref.Namespace, domain)
 		}
 		r.Targets = append(r.Targets, t)
 	}

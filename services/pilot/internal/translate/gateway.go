@@ -170,14 +170,16 @@ func (s *Set) egress(p Proxy, w *Wants) {
 func (s *Set) egressTable(name string) (proto.Message, []model.Ref) {
 	rc := &routev3.RouteConfiguration{Name: name, IgnorePortInHostMatching: true, ValidateClusters: wrapperspb.Bool(false)}
 	var sources []model.Ref
+	taken := map[string]bool{}
 	for _, svc := range s.Snapshot.Services {
 		i := slices.IndexFunc(svc.Ports, model.Port.HTTP)
-		if len(svc.ExternalHosts) == 0 || i < 0 {
+		hosts := unclaimed(taken, svc.ExternalHosts)
+		if len(hosts) == 0 || i < 0 {
 			continue
 		}
 		direct := &model.Route{Host: svc.Host, Targets: []model.Target{{Host: svc.Host, Weight: 100}}}
 		rc.VirtualHosts = append(rc.VirtualHosts, &routev3.VirtualHost{
-			Name: svc.Host, Domains: svc.ExternalHosts,
+			Name: svc.Host, Domains: hosts,
 			Routes: []*routev3.Route{s.route(direct, svc.Ports[i], anyPath())},
 		})
 		sources = append(sources, svc.Ref)

@@ -94,13 +94,17 @@ func (s *Set) routeTable(w *Wants, c caller, port uint32) string {
 func (s *Set) buildRouteTable(name string, c caller, port uint32) (proto.Message, []model.Ref) {
 	rc := &routev3.RouteConfiguration{Name: name, IgnorePortInHostMatching: true, ValidateClusters: wrapperspb.Bool(false)}
 	var sources []model.Ref
+	taken := map[string]bool{}
 	for _, svc := range s.Snapshot.Services {
 		p, ok := svc.Port(port)
 		if !ok || !p.HTTP() {
 			continue
 		}
 		sources = append(sources, svc.Ref)
-		vh := &routev3.VirtualHost{Name: svc.Host, Domains: domains(svc, c.namespace, s.Snapshot.Settings.Domain)}
+		vh := &routev3.VirtualHost{Name: svc.Host, Domains: unclaimed(taken, domains(svc, c.namespace))}
+		if len(vh.Domains) == 0 {
+			continue
+		}
 		for _, r := range s.rules(c, svc.Host) {
 			vh.Routes = append(vh.Routes, s.route(r, p, anyPath()))
 			if r.Ref.Kind != "" {
@@ -114,7 +118,7 @@ func (s *Set) buildRouteTable(name string, c caller, port uint32) (proto.Message
 
 // domains are the names by which a caller of a namespace may know a service: every
 // shortening of the full name that its resolver would complete, and its address.
-func domains(svc *model.Service, namespace, domain string) []string {
+func domains(svc *model.Service, namespace string) []string {
 	base := svc.Ref.Name + "." + svc.Ref.Namespace
 	out := []string{svc.Host, base + ".svc", base}
 	if svc.Ref.Namespace == namespace {
@@ -124,6 +128,20 @@ func domains(svc *model.Service, namespace, domain string) []string {
 		out = append(out, svc.Address)
 	}
 	return append(out, svc.ExternalHosts...)
+}
+
+// unclaimed returns the names that no service before has, and takes them. Envoy refuses
+// a whole table in which a name is there twice; ingest refuses such services, but two
+// registries may not know of each other.
+func unclaimed(taken map[string]bool, names []string) []string {
+	var out []string
+	for _, n := range names {
+		if !taken[n] {
+			taken[n] = true
+			out = append(out, n)
+		}
+	}
+	return out
 }
 
 // route is one rule as Envoy sees it. base is the path that all of it is limited to.
