@@ -180,6 +180,8 @@ func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 			return err
 		}
 	}
-	<-done
+	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
 	return nil
 }

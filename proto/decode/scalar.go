@@ -74,18 +74,9 @@ func (r *reader) scalar(n *yaml.Node, fd protoreflect.FieldDescriptor, path stri
 	var wanted string
 	switch fd.Kind() {
 	case protoreflect.StringKind:
-		if isText(n) {
-			return protoreflect.ValueOfString(n.Value), true
-		}
-		wanted = "text"
-		if n.Kind == yaml.ScalarNode && !isNull(n) {
-			wanted = "text (put it in quotes)"
-		}
+		v, wanted = str(n)
 	case protoreflect.BoolKind:
-		if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!bool" && (strings.EqualFold(n.Value, "true") || strings.EqualFold(n.Value, "false")) {
-			return protoreflect.ValueOfBool(strings.EqualFold(n.Value, "true")), true
-		}
-		wanted = "true or false"
+		v, wanted = boolean(n)
 	case protoreflect.EnumKind:
 		return r.enum(n, fd.Enum(), path)
 	case protoreflect.FloatKind, protoreflect.DoubleKind:
@@ -98,6 +89,26 @@ func (r *reader) scalar(n *yaml.Node, fd protoreflect.FieldDescriptor, path stri
 		return v, false
 	}
 	return v, true
+}
+
+// str reads text; wanted is not empty if it is none.
+func str(n *yaml.Node) (_ protoreflect.Value, wanted string) {
+	switch {
+	case isText(n):
+		return protoreflect.ValueOfString(n.Value), ""
+	case n.Kind == yaml.ScalarNode && !isNull(n):
+		return protoreflect.Value{}, "text (put it in quotes)"
+	}
+	return protoreflect.Value{}, "text"
+}
+
+// boolean reads true or false; wanted is not empty if it is neither.
+func boolean(n *yaml.Node) (_ protoreflect.Value, wanted string) {
+	yes := strings.EqualFold(n.Value, "true")
+	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!bool" && (yes || strings.EqualFold(n.Value, "false")) {
+		return protoreflect.ValueOfBool(yes), ""
+	}
+	return protoreflect.Value{}, "true or false"
 }
 
 // integer reads a whole number; wanted is not empty if it is none.

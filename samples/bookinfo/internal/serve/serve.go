@@ -71,7 +71,9 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	case <-ctx.Done():
 	}
 	err := s.stop(working, abandon)
-	<-ended
+	if last := <-ended; !errors.Is(last, http.ErrServerClosed) {
+		err = errors.Join(err, fmt.Errorf("serve %s: %w", ln.Addr(), last))
+	}
 	return err
 }
 

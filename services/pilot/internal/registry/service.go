@@ -41,8 +41,8 @@ type Service struct {
 	seen map[bus.Key]time.Time // when an agent's workload was last heard of
 }
 
-// NewService returns a service that writes registrations to to and knows the registry
-// from store.
+// NewService returns a service that knows the registry from store and has what is
+// registered written by to.
 func NewService(cfg Config, store *Store, to writer, log *slog.Logger) *Service {
 	return &Service{cfg: cfg, store: store, to: to, log: log, seen: map[bus.Key]time.Time{}}
 }
@@ -83,6 +83,14 @@ func (s *Service) RegisterWorkload(ctx context.Context, req *pilotv1.RegisterWor
 
 // check refuses who may not register this, and what cannot be.
 func (s *Service) check(req *pilotv1.RegisterWorkloadRequest, caller rpc.Caller) error {
+	if err := checkWorkload(req, caller); err != nil {
+		return err
+	}
+	return checkAddress(req.GetWorkload().GetAddress(), caller, s.cfg.AnyAddress)
+}
+
+// checkWorkload checks all but the address.
+func checkWorkload(req *pilotv1.RegisterWorkloadRequest, caller rpc.Caller) error {
 	w := req.GetWorkload()
 	switch {
 	case !isLabel(req.GetNamespace()) || !isSubdomain(req.GetName()):
@@ -97,11 +105,17 @@ func (s *Service) check(req *pilotv1.RegisterWorkloadRequest, caller rpc.Caller)
 			return fault.Invalid.Errorf("workload %s/%s: a label is longer than 253 bytes", req.GetNamespace(), req.GetName())
 		}
 	}
-	a, err := netip.ParseAddr(w.GetAddress())
+	return nil
+}
+
+// checkAddress wants an address that others can reach; unless any will do, or an
+// administrator asks, it must be the caller's own.
+func checkAddress(address string, caller rpc.Caller, anyAddress bool) error {
+	a, err := netip.ParseAddr(address)
 	if err != nil || a.IsLoopback() || a.IsUnspecified() || a.IsMulticast() {
-		return fault.Invalid.Errorf("address %q: want an IP address that others can reach", w.GetAddress())
+		return fault.Invalid.Errorf("address %q: want an IP address that others can reach", address)
 	}
-	if host, _, err := net.SplitHostPort(caller.Address); !s.cfg.AnyAddress && !caller.Admin && (err != nil || host != a.String()) {
+	if host, _, err := net.SplitHostPort(caller.Address); !anyAddress && !caller.Admin && (err != nil || host != a.String()) {
 		return fault.Denied.Errorf("address %s: registered from %s, want the address itself to register", a, caller.Address)
 	}
 	return nil

@@ -63,27 +63,7 @@ type wire interface {
 func (s *Server) serve(ctx context.Context, w wire) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	type message struct {
-		node  node
-		req   stream.Request
-		known bool
-	}
-	in := make(chan message) // unbuffered: Envoy's flow control is the queue
-	ended := make(chan error, 1)
-	go func() {
-		for {
-			n, r, known, err := w.recv()
-			if err != nil {
-				ended <- err
-				return
-			}
-			select {
-			case in <- message{n, r, known}:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
+	in, ended := receive(ctx, w)
 	var c *conn
 	defer func() { c.close() }()
 	var wake <-chan time.Time
@@ -115,6 +95,35 @@ func (s *Server) serve(ctx context.Context, w wire) error {
 			}
 		}
 	}
+}
+
+// message is one request and who sent it.
+type message struct {
+	node  node
+	req   stream.Request
+	known bool
+}
+
+// receive hands requests on until ctx ends, or until none comes any more: then ended
+// tells why.
+func receive(ctx context.Context, w wire) (in <-chan message, ended <-chan error) {
+	messages := make(chan message) // unbuffered: Envoy's flow control is the queue
+	end := make(chan error, 1)     // capacity 1: the stream ends once, perhaps with nobody waiting
+	go func() {
+		for {
+			n, r, known, err := w.recv()
+			if err != nil {
+				end <- err
+				return
+			}
+			select {
+			case messages <- message{n, r, known}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return messages, end
 }
 
 // connect checks that the proxy is who it says: its node must be of the namespace and
