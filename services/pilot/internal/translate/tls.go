@@ -1,12 +1,15 @@
 package translate
 
 import (
+	"time"
+
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	rawv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
@@ -79,12 +82,20 @@ func commonTLS(names []*tlsv3.SubjectAltNameMatcher) *tlsv3.CommonTlsContext {
 	}
 }
 
+// sds must be equal to what the bootstrap says (envoy.SDSConfig): then Envoy has one
+// subscription for all uses of a secret. It waits for its secret as long as it takes:
+// a cluster or listener without one would carry nothing.
 func sds() *corev3.ConfigSource {
+	helper := grpcService(sdsCluster, 0)
+	helper.GetEnvoyGrpc().RetryPolicy = &corev3.RetryPolicy{RetryBackOff: &corev3.BackoffStrategy{
+		BaseInterval: durationpb.New(200 * time.Millisecond), MaxInterval: durationpb.New(2 * time.Second),
+	}}
 	return &corev3.ConfigSource{
-		ResourceApiVersion: corev3.ApiVersion_V3,
+		ResourceApiVersion:  corev3.ApiVersion_V3,
+		InitialFetchTimeout: durationpb.New(0),
 		ConfigSourceSpecifier: &corev3.ConfigSource_ApiConfigSource{ApiConfigSource: &corev3.ApiConfigSource{
 			ApiType: corev3.ApiConfigSource_GRPC, TransportApiVersion: corev3.ApiVersion_V3,
-			GrpcServices: []*corev3.GrpcService{grpcService(sdsCluster, 0)},
+			SetNodeOnFirstMessageOnly: true, GrpcServices: []*corev3.GrpcService{helper},
 		}},
 	}
 }
