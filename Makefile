@@ -16,7 +16,8 @@ GO      := go
 TOOL    := $(GO) -C tools run
 MODULES := $(shell sed -n 's,^[[:space:]]*\./,,p' go.work 2>/dev/null)
 MAINS   := $(patsubst %/,%,$(sort $(dir $(wildcard services/*/cmd/*/*.go samples/*/cmd/*/*.go))))
-# ARGS are handed to outrigger up by "make run": make run ARGS="--ingress 127.0.0.1:9000".
+# ARGS are handed to outrigger up by "make run": make run ARGS="--ingress-port 9000", and to
+# the benchmark by "make bench": make bench ARGS="-full -o json".
 ARGS    ?=
 
 help: ## list what can be done
@@ -56,9 +57,10 @@ test-groups:
 test-%: test-groups
 	@exec .tools/bin/groups $*
 
-bench: build ## measure the mesh against bare Envoys and print one table
+bench: build ## measure the mesh against bare Envoys and print one table (ARGS=-full: half an hour)
 	@$(TOOL) ./setup -root .. -quiet run
-	@exec bin/outrigger bench $(ARGS)
+	@CGO_ENABLED=0 $(GO) build -C e2e -trimpath -o $(CURDIR)/bin/ ./bench
+	@exec bin/bench $(ARGS)
 
 lint: test-lint ## check formatting, linters, imports, modules, contracts, generated code
 
