@@ -24,8 +24,8 @@ func TestBadInput(t *testing.T) {
 	}{
 		{"unknown kind", strings.Replace(rule, "RouteRule", "RoutRule", 1), []string{":2:", "RoutRule", "RouteRule"}},
 		{"unknown apiVersion", strings.Replace(rule, "dev/v1", "dev/v7", 1), []string{":1:", "outrigger.dev/v7"}},
-		{"unknown field", rule + "  wieght: 3\n", []string{":9:", "spec.wieght"}},
-		{"unknown field inside", strings.Replace(rule, "{version: v1}", "{version: v1}, wieght: 3", 1), []string{"spec", "wieght"}},
+		{"unknown field", rule + "  wieght: 3\n", []string{":10:", "spec.wieght"}},
+		{"unknown field inside", strings.Replace(rule, "  - labels: {version: v1}", "  - {labels: {version: v1}, wieght: 3}", 1), []string{":9:", "spec.route[0].wieght"}},
 		{"weights that do not add up", strings.Replace(rule, "  - labels: {version: v1}\n",
 			"  - {labels: {version: v1}, weight: 50}\n  - {labels: {version: v2}, weight: 40}\n", 1), []string{"spec.route", "90", "100"}},
 		{"a weight below nothing", strings.Replace(rule, "labels: {version: v1}", "{labels: {version: v1}, weight: -1}", 1), []string{"weight"}},
@@ -34,7 +34,7 @@ func TestBadInput(t *testing.T) {
 			"spec:\n  actions: [{handler: nobody, instances: [nothing]}]\n", []string{":5:", "spec.actions[0]", "nobody"}},
 		{"an expression that is none", "apiVersion: outrigger.dev/v1\nkind: Rule\nmetadata: {name: bad, namespace: default}\n" +
 			"spec:\n  match: destination.labels[\n  actions: [{handler: h, instances: [i]}]\n", []string{":5:", "spec.match"}},
-		{"two objects with one name", rule + "---\n" + rule, []string{":9:", "twice", "bad"}},
+		{"two objects with one name", rule + "---\n" + rule, []string{":13:", "twice", "bad"}},
 		{"a key twice", rule + "  precedence: 4\n", []string{"precedence", "twice"}},
 		{"text for a number", strings.Replace(rule, "precedence: 3", "precedence: many", 1), []string{":6:", "spec.precedence"}},
 		{"an old revision", strings.Replace(rule, "{name: bad,", "{revision: 1, name: reviews-default,", 1), []string{"revision"}},
@@ -42,7 +42,6 @@ func TestBadInput(t *testing.T) {
 		{"a name that cannot be one", strings.Replace(rule, "name: bad", "name: Bad_Name", 1), []string{"metadata.name", "Bad_Name"}},
 		{"no YAML", "apiVersion: [outrigger.dev/v1\nkind: }\n", []string{"bad.yaml"}},
 		{"binary rubbish", string(noise), []string{"bad.yaml"}},
-		{"nothing", "", []string{"bad.yaml"}},
 		{"ten megabytes", rule + "# " + strings.Repeat("x", 10<<20) + "\n", []string{"bad.yaml", "4"}},
 		{"a bomb of aliases", bomb(), []string{"bad.yaml"}},
 		{"very deep", "spec: " + strings.Repeat("[", 5000) + strings.Repeat("]", 5000), []string{"bad.yaml"}},
@@ -50,6 +49,13 @@ func TestBadInput(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) { s.refuses(t, c.text, c.want) })
 	}
 	t.Run("a broken file among good ones", s.testBrokenFile)
+	t.Run("nothing", func(t *testing.T) {
+		result := s.outrigger(t, "apply", "-f", write(t, "empty.yaml", "# nothing but this\n"))
+		if result.Code == 0 {
+			t.Error(result)
+		}
+		check(t, result.Expect(result.Code, "no objects"))
+	})
 	t.Run("no file", func(t *testing.T) {
 		result := s.outrigger(t, "apply", "-f", "/no/such/file.yaml")
 		if result.Code == 0 {

@@ -227,8 +227,7 @@ func (s *site) testAllOrNothing(t *testing.T) {
 		name := fmt.Sprintf("good-%d", i)
 		check(t, os.WriteFile(filepath.Join(folder, name+".yaml"), []byte(testRule(name)), 0o644))
 	}
-	bad := strings.Replace(testRule("bad"), "version: v1", "version: v1}, weight: 7, labels: {", 1)
-	bad = strings.Replace(bad, "precedence: 3", "precedence: 3\n  presidence: 4", 1)
+	bad := strings.Replace(testRule("bad"), "precedence: 3", "precedence: 3\n  presidence: 4", 1)
 	check(t, os.WriteFile(filepath.Join(folder, "middle.yaml"), []byte(bad), 0o644))
 	before, revision := s.objects(t), s.revision(t)
 	result := s.outrigger(t, "apply", "-f", folder)

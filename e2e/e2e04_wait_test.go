@@ -37,12 +37,12 @@ func TestE2E04Wait(t *testing.T) {
 	t.Run("a proxy comes", s.testWaitComes)
 }
 
-// waited asks pilot who has an object in force, until that is decided, and tells see of
-// every answer.
-func waited(ctx context.Context, conn *grpc.ClientConn, object ref, see func(*pilotv1.WaitResponse)) (*pilotv1.WaitResponse, error) {
+// waited asks pilot who has an object in force at a revision, until that is decided, and
+// tells see of every answer.
+func waited(ctx context.Context, conn *grpc.ClientConn, object ref, revision uint64, see func(*pilotv1.WaitResponse)) (*pilotv1.WaitResponse, error) {
 	stream, err := pilotv1.NewConfigServiceClient(conn).Wait(ctx, &pilotv1.WaitRequest{
-		Refs:    []*configv1.ObjectRef{{Kind: object.Kind, Namespace: object.Namespace, Name: object.Name}},
-		Timeout: durationpb.New(90 * time.Second),
+		Refs:     []*configv1.ObjectRef{{Kind: object.Kind, Namespace: object.Namespace, Name: object.Name}},
+		Revision: revision, Timeout: durationpb.New(90 * time.Second),
 	})
 	if err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func (s *site) interested(t *testing.T, object ref) int {
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	last := must(waited(ctx, conn, object, func(*pilotv1.WaitResponse) {}))(t)
+	last := must(waited(ctx, conn, object, s.revision(t), func(*pilotv1.WaitResponse) {}))(t)
 	if last.GetOutcome() != pilotv1.WaitResponse_LIVE || last.GetLive() != last.GetInterested() {
 		t.Fatalf("%v is not in force: %v", object, last)
 	}
@@ -77,6 +77,11 @@ func (s *site) interested(t *testing.T, object ref) int {
 
 // detailsRule is an object that every sidecar uses which may call details.
 var detailsRule = ref{Kind: "RouteRule", Namespace: "default", Name: "waited-for"}
+
+// waitedFor is that object in another version, which is something new to every proxy.
+func waitedFor(version string) string {
+	return strings.Replace(testRule(detailsRule.Name), "{exact: "+detailsRule.Name+"}", "{exact: "+version+"}", 1)
+}
 
 func (s *site) testWaitCounts(t *testing.T) {
 	result := s.applyLive(t, write(t, "waited.yaml", testRule(detailsRule.Name)))
@@ -145,7 +150,7 @@ func (s *site) freeze(t *testing.T, host string) (thaw func()) {
 
 func (s *site) testWaitMissing(t *testing.T) {
 	thaw := s.freeze(t, "details-v1")
-	file := write(t, "waited.yaml", strings.Replace(testRule(detailsRule.Name), "precedence: 3", "precedence: 4", 1))
+	file := write(t, "waited.yaml", waitedFor("first"))
 	result := s.expect(t, exitMissing, []string{"details-v1"}, "apply", "--wait", "--timeout", "2s", "-f", file)
 	if result.Took < 2*time.Second || result.Took > 8*time.Second {
 		t.Errorf("--timeout 2s: took %v", result.Took)
@@ -174,11 +179,18 @@ func (s *site) background(t *testing.T, file string) <-chan mesh.Result {
 }
 
 func (s *site) testWaitGoes(t *testing.T) {
+	pid := must(s.EnvoyPID(t.Context(), "details-v1"))(t)
 	s.freeze(t, "details-v1")
-	file := write(t, "waited.yaml", strings.Replace(testRule(detailsRule.Name), "precedence: 3", "precedence: 5", 1))
+	// An Envoy that does not answer cannot be asked to end either.
+	kill := func() {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			t.Errorf("end the Envoy of details-v1: %v", err)
+		}
+	}
+	file := write(t, "waited.yaml", waitedFor("second"))
 	done := s.background(t, file)
 	eventually(t, 10*time.Second, func(context.Context) error {
-		if o, found := s.objects(t)[detailsRule.Kind+"/default/"+detailsRule.Name]; !found || fmt.Sprint(o.RouteRule["precedence"]) != "5" {
+		if o, found := s.objects(t)[detailsRule.Kind+"/default/"+detailsRule.Name]; !found || !strings.Contains(fmt.Sprint(o.RouteRule), "second") {
 			return fmt.Errorf("not applied yet: %+v", o)
 		}
 		return nil
@@ -190,6 +202,7 @@ func (s *site) testWaitGoes(t *testing.T) {
 	}
 	check(t, s.StopProcess(t.Context(), "details-v1"))
 	defer s.backUp(t, "details-v1")
+	kill()
 	select {
 	case result := <-done:
 		check(t, result.Expect(0))
@@ -224,8 +237,9 @@ func (s *site) testWaitComes(t *testing.T) {
 		return nil
 	})
 	thaw := s.freeze(t, "details-v1")
-	file := write(t, "waited.yaml", strings.Replace(testRule(detailsRule.Name), "precedence: 3", "precedence: 6", 1))
+	file := write(t, "waited.yaml", waitedFor("third"))
 	s.apply(t, file)
+	revision := s.revision(t)
 	conn := must(s.GRPC("pilot"))(t)
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
@@ -237,7 +251,7 @@ func (s *site) testWaitComes(t *testing.T) {
 	}
 	done := make(chan end, 1)
 	go func() {
-		last, err := waited(ctx, conn, detailsRule, func(*pilotv1.WaitResponse) { began <- struct{}{} })
+		last, err := waited(ctx, conn, detailsRule, revision, func(*pilotv1.WaitResponse) { began <- struct{}{} })
 		done <- end{last, err}
 	}()
 	select {

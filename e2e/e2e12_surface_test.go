@@ -46,6 +46,7 @@ func TestE2E12Surfaces(t *testing.T) {
 		})
 	}
 	t.Run("sidecar-agent", s.testAgent)
+	t.Run("no token in a log", s.testSecretLogs)
 }
 
 func (s *site) testOps(t *testing.T, service surface) {
@@ -124,9 +125,25 @@ func (s *site) testLogs(t *testing.T, name string) {
 	if named == 0 {
 		t.Errorf("no structured line of %s in its log:\n%s", name, brief(log))
 	}
-	for _, secret := range []string{"PRIVATE KEY", `"token":"`} {
-		if strings.Contains(log, secret) {
-			t.Errorf("the log holds %q", secret)
+	if strings.Contains(log, "PRIVATE KEY") {
+		t.Error("the log holds a private key")
+	}
+}
+
+// testSecretLogs: a join token is in no log, neither made nor used nor refused.
+func (s *site) testSecretLogs(t *testing.T) {
+	id := mesh.AccountID("default", "bookinfo-details")
+	token := must(s.JoinToken(t.Context(), id))(t)
+	_, request, err := mesh.NewRequest(id)
+	check(t, err)
+	for _, want := range []int{http.StatusOK, http.StatusUnauthorized} {
+		if answer := must(s.Sign(t.Context(), request, token))(t); answer.Status != want {
+			t.Errorf("status %d, want %d: %s", answer.Status, want, answer.Body)
+		}
+	}
+	for _, p := range must(s.Snapshot())(t).Processes {
+		if strings.Contains(must(s.Log(p.Name))(t), token) {
+			t.Errorf("the log of %s holds a join token", p.Name)
 		}
 	}
 }

@@ -189,6 +189,9 @@ func traced(f *mesh.FleetFile) {
 	for _, service := range []string{"pilot", "mixer", "citadel-ca", "ingress", "egress"} {
 		f.Flags(service, "--telemetry.otlp="+collector)
 	}
+	for _, gateway := range []string{"ingress", "egress"} {
+		f.Flags(gateway, "--envoy.otlp="+collector)
+	}
 	f.Sidecar(func(sidecar map[string]any) {
 		args, _ := sidecar["args"].([]any)
 		sidecar["args"] = append(append([]any{}, args...), "--otlp="+collector)
@@ -276,7 +279,8 @@ func eventually(t *testing.T, within time.Duration, try func(ctx context.Context
 
 // await is eventually for what may fail.
 func await(t *testing.T, within time.Duration, try func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(t.Context(), within)
+	// What cleans up awaits things when the test's own context has ended.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), within)
 	defer cancel()
 	tick := time.NewTicker(interval)
 	defer tick.Stop()

@@ -100,15 +100,20 @@ func (s *site) reset(t *testing.T) {
 			extra = append(extra, o.ref())
 		}
 	}
-	if len(extra) == 0 {
-		return
+	if len(extra) > 0 {
+		s.take(t, extra)
 	}
+	eventually(t, settleLimit, s.inForce)
+}
+
+// take deletes objects in one batch.
+func (s *site) take(t *testing.T, extra []ref) {
+	t.Helper()
 	answer, err := s.REST(t.Context(), "pilot", http.MethodPost, "/v1/objects:delete", map[string]any{"refs": extra})
 	check(t, err)
 	if answer.Status != http.StatusOK {
 		t.Fatalf("take away what earlier tests wrote: status %d: %s", answer.Status, answer.Body)
 	}
-	eventually(t, settleLimit, s.inForce)
 }
 
 // settleLimit is for a mesh to become quiet again between tests.

@@ -48,9 +48,16 @@ func (s *site) inForce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	want, err := strconv.ParseUint(st.Revision, 10, 64)
+	// Not what pilot has told proxies of, but what it has accepted.
+	var accepted struct {
+		Revision string `json:"revision"`
+	}
+	if err := s.Read(ctx, "pilot", "/v1/objects", &accepted); err != nil {
+		return err
+	}
+	want, err := strconv.ParseUint(accepted.Revision, 10, 64)
 	if err != nil {
-		return fmt.Errorf("revision %q: %w", st.Revision, err)
+		return fmt.Errorf("revision %q: %w", accepted.Revision, err)
 	}
 	if len(st.Proxies) == 0 {
 		return fmt.Errorf("no proxy is connected to pilot")

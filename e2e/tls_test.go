@@ -86,7 +86,7 @@ type impostor struct {
 const impostorPort = "19080"
 
 // impostorBody is what it answers.
-const impostorBody = `{"id":"0","version":"impostor","podname":"impostor","reviews":[]}`
+const impostorBody = `{"id":0,"version":"impostor","podname":"impostor","reviews":[]}`
 
 func startImpostor(t *testing.T, s *site, id mesh.Identity) *impostor {
 	t.Helper()

@@ -68,9 +68,10 @@ func (w *wire) note(packet []byte) {
 	}
 	sender := netip.AddrFrom4([4]byte(packet[12:16]))
 	w.seen[sender]++
-	for _, word := range []string{"HTTP/1.1", "GET /", "Shakespeare", "reviewer", "cookie", "x-request-id"} {
+	// The protocol's name alone is in the handshake of TLS too.
+	for _, word := range []string{"HTTP/1.1\r\n", "GET /", "Shakespeare", "reviewer", "cookie", "x-request-id"} {
 		if bytes.Contains(bytes.ToLower(payload), bytes.ToLower([]byte(word))) {
-			w.plain = append(w.plain, fmt.Sprintf("%v:%d to port %d says %q", sender, from, to, word))
+			w.plain = append(w.plain, fmt.Sprintf("%v:%d to %v:%d says %q", sender, from, netip.AddrFrom4([4]byte(packet[16:20])), to, word))
 		}
 	}
 }

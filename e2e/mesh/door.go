@@ -178,8 +178,8 @@ func (d *Door) Listen(address string) (net.Listener, error) {
 	return net.FileListener(file)
 }
 
-// Capture opens a socket that gets a copy of every IPv4 packet that crosses any
-// interface there, one packet at a Read, from its IP header on.
+// Capture opens a socket that gets a copy of every packet that crosses any interface
+// there, in or out, one packet at a Read, from its network header on.
 func (d *Door) Capture() (*os.File, error) {
 	return d.ask(doorRequest{Op: opCapture})
 }

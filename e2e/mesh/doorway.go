@@ -92,8 +92,8 @@ func open(r doorRequest) (*os.File, error) {
 const captureBuffer = 16 << 20
 
 func capture() (*os.File, error) {
-	const ipv4 = unix.ETH_P_IP<<8&0xff00 | unix.ETH_P_IP>>8 // in network order
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, ipv4)
+	const all = unix.ETH_P_ALL << 8 // in network order; other sockets do not see what is sent
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, all)
 	if err != nil {
 		return nil, fmt.Errorf("open a packet socket: %w", err)
 	}
