@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -73,25 +72,11 @@ func (m *mesh) shell(ctx context.Context, command string) (text string, code int
 
 // sweep deletes the objects that were applied and are still there, and names them.
 func (m *mesh) sweep(ctx context.Context) ([]string, error) {
-	text, code, err := m.shell(ctx, "bin/outrigger status -o json")
+	text, code, err := m.shell(ctx, "bin/outrigger get all -A")
 	if err != nil || code != 0 {
-		return nil, errors.Join(err, fmt.Errorf("status: exit code %d: %s", code, text))
+		return nil, errors.Join(err, fmt.Errorf("what is left: exit code %d: %s", code, text))
 	}
-	var status struct {
-		Objects []struct {
-			Ref    struct{ Kind, Namespace, Name string } `json:"ref"`
-			Origin string                                 `json:"origin"`
-		} `json:"objects"`
-	}
-	if err := json.Unmarshal([]byte(text), &status); err != nil {
-		return nil, fmt.Errorf("status: %w", err)
-	}
-	var left []string
-	for _, o := range status.Objects {
-		if o.Origin == "api" {
-			left = append(left, o.Ref.Kind+"/"+o.Ref.Namespace+"/"+o.Ref.Name)
-		}
-	}
+	left := applied(text)
 	if len(left) == 0 {
 		return nil, nil
 	}
@@ -99,4 +84,17 @@ func (m *mesh) sweep(ctx context.Context) ([]string, error) {
 		return nil, errors.Join(err, fmt.Errorf("delete: exit code %d: %s", code, text))
 	}
 	return left, nil
+}
+
+// applied lists the objects of a table that came neither from a file nor from an agent,
+// as KIND/NAMESPACE/NAME.
+func applied(table string) []string {
+	const kind, namespace, name, origin = 0, 1, 2, 4 // columns
+	var out []string
+	for line := range strings.Lines(table) {
+		if cells := strings.Fields(line); len(cells) > origin && cells[origin] == "api" {
+			out = append(out, cells[kind]+"/"+cells[namespace]+"/"+cells[name])
+		}
+	}
+	return out
 }

@@ -20,7 +20,7 @@ out …
 
 last
 $ three \
-> --more
+> --more  # exit 3
 $ four # exit 1, within 5s
 ` + "```" + `
 
@@ -39,7 +39,7 @@ func TestParse(t *testing.T) {
 	want := []step{
 		{line: 5, command: "one"},
 		{line: 6, command: "two -x   # exit 4", want: []string{"out …", "last"}, exit: 4},
-		{line: 10, command: "three \\\n--more"},
+		{line: 10, command: "three \\\n--more  # exit 3", exit: 3},
 		{line: 12, command: "four # exit 1, within 5s", exit: 1, within: 5 * time.Second},
 	}
 	if diff := cmp.Diff(want, d.steps, cmp.AllowUnexported(step{})); diff != "" {
@@ -106,10 +106,12 @@ func TestJudge(t *testing.T) {
 func TestLookUp(t *testing.T) {
 	root := t.TempDir()
 	write(t, root, "tools/here.go", "")
+	write(t, root, "docs/internal/mine.go", "")
 	write(t, root, "docs/other.md", "# One two\n")
 	for text, want := range map[string]string{
 		"`tools/here.go`":              "",
 		"`tools/*.go`":                 "",
+		"`internal/mine.go`":           "",
 		"`tools/gone.go`":              "docs/x.md:1: there is no tools/gone.go",
 		"`tools/gone.go --flag`":       "",
 		"[a](other.md#one-two)":        "",
@@ -157,12 +159,10 @@ up)
 	wait ;;
 apply) echo RouteRule default/r created; touch .outrigger/applied ;;
 delete) rm .outrigger/applied ;;
-status)
-	if [ -e .outrigger/applied ]; then
-		echo '{"objects":[{"ref":{"kind":"RouteRule","namespace":"default","name":"r"},"origin":"api"}]}'
-	else
-		echo '{"objects":[{"ref":{"kind":"Service","namespace":"default","name":"s"},"origin":"file:x"}]}'
-	fi ;;
+get)
+	echo KIND NAMESPACE NAME REVISION ORIGIN WHAT
+	echo Service default s 4 file:s.yaml http
+	if [ -e .outrigger/applied ]; then echo RouteRule default r 5 api s: v1; fi ;;
 port) echo "$2" | tee .outrigger/port ;;
 *) exit 4 ;;
 esac

@@ -86,6 +86,10 @@ func (d *document) show(number int, line string) error {
 	last := &d.steps[len(d.steps)-1]
 	if more, ok := strings.CutPrefix(line, "> "); ok && last.want == nil {
 		last.command += "\n" + more
+		var err error
+		if last.exit, last.within, err = remarks(more); err != nil {
+			return fmt.Errorf("%s:%d: %w", d.name, number, err)
+		}
 		return nil
 	}
 	if strings.TrimSpace(line) != "" {

@@ -10,7 +10,7 @@ import (
 )
 
 // folders are those of the repository: a text in a code span that begins with one of
-// them is the name of a file, with "*" for any part of it.
+// them is the name of a file, there or beside the document, with "*" for any part of it.
 var folders = []string{"proto/", "internal/", "services/", "samples/", "deploy/", "docs/", "tools/", "e2e/"}
 
 var pathLike = regexp.MustCompile(`^[\w./*-]+$`)
@@ -24,7 +24,7 @@ func lookUp(root string, d document) error {
 		case m.link:
 			missing = missingLink(root, d, m.text)
 		case isPath(m.text):
-			if found, err := filepath.Glob(filepath.Join(root, m.text)); err != nil || len(found) == 0 {
+			if !exists(root, m.text) && !exists(filepath.Join(root, filepath.Dir(d.name)), m.text) {
 				missing = m.text
 			}
 		}
@@ -33,6 +33,12 @@ func lookUp(root string, d document) error {
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// exists tells whether there is anything of a name, which may have "*" for any part.
+func exists(dir, name string) bool {
+	found, err := filepath.Glob(filepath.Join(dir, name))
+	return err == nil && len(found) > 0
 }
 
 func isPath(text string) bool {
