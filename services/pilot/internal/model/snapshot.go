@@ -29,6 +29,10 @@ func (r Ref) Compare(o Ref) int {
 	return cmp.Or(cmp.Compare(r.Kind, o.Kind), cmp.Compare(r.Namespace, o.Namespace), cmp.Compare(r.Name, o.Name))
 }
 
+// OriginConfig is the origin of a registry entry that mirrors a Service or Workload of
+// the config bucket.
+const OriginConfig = "registry:config"
+
 // Settings are the facts that the whole mesh shares.
 type Settings struct {
 	// Domain ends every service's host name: <name>.<namespace>.svc.<Domain>.

@@ -16,11 +16,12 @@ import (
 	"github.com/outrigger-mesh/outrigger/internal/fault"
 	busv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/bus/v1"
 	configv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/config/v1"
+	"github.com/outrigger-mesh/outrigger/services/pilot/internal/model"
 )
 
 // Origins of registry entries.
 const (
-	originConfig = "registry:config"
+	originConfig = model.OriginConfig
 	originAgent  = "registry:agent"
 )
 

@@ -36,6 +36,7 @@ type World struct {
 	log      *slog.Logger
 	config   chan bus.Change // unbuffered: a reader waits until its change is taken
 	registry chan bus.Change
+	whole    uint64 // newest config revision that the registry mirrors; Run's only
 
 	mu      sync.Mutex
 	current *translate.Set
@@ -111,8 +112,13 @@ func (w *World) Run(ctx context.Context) error {
 
 func (w *World) build(config, registry *half) {
 	began := time.Now()
+	// A revision is in the world when its services and workloads are in the registry,
+	// which is where they act. Until then the world is known by the one before.
+	if config.revision != w.whole && mirrored(config.entries, registry.entries) {
+		w.whole = config.revision
+	}
 	snap := model.Build(model.Input{
-		Settings: w.cfg.Settings, Revision: config.revision, RegistryRevision: registry.revision,
+		Settings: w.cfg.Settings, Revision: w.whole, RegistryRevision: registry.revision,
 		Config: config.objects(), Registry: registry.objects(),
 	})
 	w.mu.Lock()

@@ -75,3 +75,48 @@ func TestChangesAreCollectedButNotForever(t *testing.T) {
 		}
 	})
 }
+
+func TestARevisionIsThereWhenTheRegistryMirrorsIt(t *testing.T) {
+	copied := func(revision uint64, address string, names ...string) bus.Change {
+		c := change(revision, false, names...)
+		for _, e := range c.Entries {
+			e.Envelope.Origin = model.OriginConfig
+			e.Envelope.Object.GetService().Address = address
+		}
+		return c
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w, ctx := start(t)
+		steps := []struct {
+			what string
+			feed func()
+			want uint64
+		}{
+			{"nothing", func() { w.Config(ctx, change(3, true)); w.Registry(ctx, change(1, true)) }, 3},
+			{"a service is written", func() { w.Config(ctx, change(4, false, "a")) }, 3},
+			{"and mirrored", func() { w.Registry(ctx, copied(2, "10.78.0.1", "a")) }, 4},
+			{"it is deleted", func() {
+				c := change(5, false, "a")
+				c.Entries[0].Envelope.Deleted = true
+				w.Config(ctx, c)
+			}, 4},
+			{"there as well", func() {
+				c := copied(3, "", "a")
+				c.Entries[0].Envelope.Deleted = true
+				w.Registry(ctx, c)
+			}, 5},
+			{"another source has the name", func() {
+				w.Registry(ctx, change(4, false, "b"))
+				w.Config(ctx, change(6, false, "b"))
+			}, 6},
+		}
+		for _, s := range steps {
+			s.feed()
+			time.Sleep(10 * time.Millisecond)
+			synctest.Wait()
+			if got := w.Current().Snapshot.Revision; got != s.want {
+				t.Errorf("%s: revision %d, want %d", s.what, got, s.want)
+			}
+		}
+	})
+}
