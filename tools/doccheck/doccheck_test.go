@@ -78,6 +78,7 @@ func TestMatches(t *testing.T) {
 		{"a\n…", "a", true},
 		{"a\n…\nc", "a\nb", false},
 		{"1.0", "1x0", false},
+		{`{"a":1,"b":2}`, `{"a": 1, "b": 2}`, true},
 	} {
 		if got := matches(plain(strings.Split(c.want, "\n")), plain(strings.Split(c.got, "\n"))); got != c.match {
 			t.Errorf("%q shown, %q printed: %v, want %v", c.want, c.got, got, c.match)

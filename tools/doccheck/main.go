@@ -4,8 +4,8 @@
 //
 // A line of a block that begins with "$ " is a command, lines with "> " continue it, and
 // the lines below are what it prints: "…" stands for anything within a line and, alone on
-// a line, for any lines; spaces count as one, empty lines not at all. A command without
-// lines below may print what it likes. At the end of a command "# exit 4" is the code that
+// a line, for any lines; spaces count as one, behind a comma or colon not at all, nor do
+// empty lines. A command without lines below may print what it likes. At the end of a command "# exit 4" is the code that
 // it must end with, 0 without it, and "# within 5s" repeats it until it prints that.
 //
 // Commands run in a folder with links to all of the repository, so that nothing is

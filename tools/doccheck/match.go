@@ -33,12 +33,16 @@ func matchLine(want, got string) bool {
 	return ok && err == nil
 }
 
-// plain returns lines with each run of spaces as one, without empty ones.
+// tight leaves out the spaces that an encoder of JSON puts in or not, as it likes.
+var tight = strings.NewReplacer(", ", ",", ": ", ":")
+
+// plain returns lines with each run of spaces as one, and none behind a comma or colon,
+// without empty lines.
 func plain(lines []string) []string {
 	var out []string
 	for _, line := range lines {
 		if words := strings.Fields(line); len(words) > 0 {
-			out = append(out, strings.Join(words, " "))
+			out = append(out, tight.Replace(strings.Join(words, " ")))
 		}
 	}
 	return out
