@@ -66,7 +66,8 @@ func under(tree otlp.Tree, inner string, outer ...string) error {
 // TestE2E10Trace: one trace covers the whole way with the proxies' spans, and mixer's
 // Check is a child of the span of the proxy that asked.
 func TestE2E10Trace(t *testing.T) {
-	s := common(t)
+	running.only(t, "traced")
+	s := running.get(t, "traced", traced)
 	s.applyLive(t, s.samples("route-rule-all-v1", "mixer-rule-deny-label")...)
 	s.applyLive(t, s.sample("route-rule-reviews-v3"))
 	tree := s.traceOf(t, func(tree otlp.Tree) error {

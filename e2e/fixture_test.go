@@ -167,7 +167,6 @@ func newSite(t *testing.T, cfg mesh.Config) *site {
 	change := cfg.Fleet
 	cfg.Fleet = func(f *mesh.FleetFile) {
 		f.Reach(collector, collectorSocket)
-		traced(f)
 		if change != nil {
 			change(f)
 		}
