@@ -40,7 +40,7 @@ type BusConfig struct {
 // MeshConfig is what the whole mesh shares.
 type MeshConfig struct {
 	Domain         string        `yaml:"domain" help:"ends every service's host name"`
-	RootNamespace  string        `yaml:"rootNamespace" help:"namespace whose Rules concern every service"`
+	RootNamespaces []string      `yaml:"rootNamespaces" help:"namespaces whose Rules concern every service; as in mixer"`
 	Addresses      string        `yaml:"addresses" help:"range of the services' virtual addresses"`
 	RequestTimeout time.Duration `yaml:"requestTimeout" help:"timeout of HTTP requests that no rule gives one; 0 is none"`
 	ConnectTimeout time.Duration `yaml:"connectTimeout" help:"timeout of connections between proxies"`
@@ -62,7 +62,7 @@ func DefaultConfig() Config {
 		},
 		Bus: BusConfig{ServerID: "spiffe://cluster.local/ns/outrigger-system/sa/nats", Replicas: 1},
 		Mesh: MeshConfig{
-			Domain: "cluster.local", RootNamespace: "outrigger-system", Addresses: "10.78.0.0/16",
+			Domain: "cluster.local", RootNamespaces: []string{"outrigger-system", "istio-system"}, Addresses: "10.78.0.0/16",
 			RequestTimeout: 15 * time.Second, ConnectTimeout: time.Second, Policy: true, TraceSample: 100,
 			Ingress: "spiffe://cluster.local/ns/outrigger-system/sa/ingress",
 			Egress:  "spiffe://cluster.local/ns/outrigger-system/sa/egress",
@@ -121,7 +121,7 @@ func (c Config) parse() (parsed, error) {
 		errs = append(errs, fmt.Errorf("quiet %s and maxDelay %s: want more than 0, and the second not below the first", c.Quiet, c.MaxDelay))
 	}
 	p.world = world.Config{
-		Settings: model.Settings{Domain: c.Mesh.Domain, TrustDomain: p.identity.ID.TrustDomain(), RootNamespace: c.Mesh.RootNamespace},
+		Settings: model.Settings{Domain: c.Mesh.Domain, TrustDomain: p.identity.ID.TrustDomain(), RootNamespaces: c.Mesh.RootNamespaces},
 		Mesh: translate.Mesh{
 			RequestTimeout: c.Mesh.RequestTimeout, ConnectTimeout: c.Mesh.ConnectTimeout,
 			TraceSample: c.Mesh.TraceSample, Policy: c.Mesh.Policy,

@@ -39,8 +39,8 @@ type Settings struct {
 	Domain string
 	// TrustDomain is that of all identities.
 	TrustDomain string
-	// RootNamespace is the namespace whose Rules concern every service.
-	RootNamespace string
+	// RootNamespaces are those whose Rules concern every service.
+	RootNamespaces []string
 }
 
 // Input is everything a snapshot is made of. Objects carry their revision in their

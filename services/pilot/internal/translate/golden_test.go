@@ -90,7 +90,7 @@ func snapshot(t *testing.T, docs []byte) *model.Snapshot {
 	if problems != nil {
 		t.Fatal(prototext.Format(problems[0]))
 	}
-	in := model.Input{Settings: model.Settings{Domain: "cluster.local", TrustDomain: "cluster.local", RootNamespace: "outrigger-system"}}
+	in := model.Input{Settings: model.Settings{Domain: "cluster.local", TrustDomain: "cluster.local", RootNamespaces: []string{"outrigger-system"}}}
 	for n, d := range decoded {
 		d.Object.Metadata.Revision = uint64(n + 1)
 		in.Revision = d.Object.Metadata.Revision

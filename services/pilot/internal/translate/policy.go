@@ -2,6 +2,7 @@ package translate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,7 +82,7 @@ func (s *Set) concernOf(namespace string, known map[string]any) concern {
 		return c
 	}
 	for _, p := range s.Snapshot.Policies {
-		if p.Ref.Namespace != namespace && p.Ref.Namespace != s.Snapshot.Settings.RootNamespace {
+		if p.Ref.Namespace != namespace && !slices.Contains(s.Snapshot.Settings.RootNamespaces, p.Ref.Namespace) {
 			continue
 		}
 		if !p.MayConcern(known) {

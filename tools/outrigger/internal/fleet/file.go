@@ -142,6 +142,8 @@ type Reach struct {
 type Welcome struct {
 	URL string   `yaml:"url"`
 	Try []string `yaml:"try"`
+	// Notes are what whoever runs the fleet should know.
+	Notes []string `yaml:"notes"`
 }
 
 // maxFile bounds the size of a fleet file, in bytes.

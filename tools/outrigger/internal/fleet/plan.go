@@ -341,5 +341,9 @@ func Greeting(w Welcome, p Plan, published map[string]string) (Welcome, error) {
 	if err != nil {
 		return Welcome{}, fmt.Errorf("welcome: %w", err)
 	}
-	return Welcome{URL: url, Try: try}, nil
+	notes, err := v.expandAll(w.Notes)
+	if err != nil {
+		return Welcome{}, fmt.Errorf("welcome: %w", err)
+	}
+	return Welcome{URL: url, Try: try, Notes: notes}, nil
 }

@@ -188,12 +188,12 @@ func TestGreetingNamesPublishedAddresses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	welcome := fleet.Welcome{URL: "http://${ADDRESS_MY_GATE}/", Try: []string{"ls ${STATE}"}}
+	welcome := fleet.Welcome{URL: "http://${ADDRESS_MY_GATE}/", Try: []string{"ls ${STATE}"}, Notes: []string{"in ${STATE}"}}
 	got, err := fleet.Greeting(welcome, p, map[string]string{"my-gate": "127.0.0.1:9"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(fleet.Welcome{URL: "http://127.0.0.1:9/", Try: []string{"ls /s"}}, got); diff != "" {
+	if diff := cmp.Diff(fleet.Welcome{URL: "http://127.0.0.1:9/", Try: []string{"ls /s"}, Notes: []string{"in /s"}}, got); diff != "" {
 		t.Errorf("welcome (-want +got):\n%s", diff)
 	}
 	if _, err := fleet.Greeting(welcome, p, nil); err == nil {

@@ -208,6 +208,12 @@ func (p *progress) greet() {
 		}
 		p.sayf("  %s", line)
 	}
+	for i, line := range p.welcome.Notes {
+		if i == 0 {
+			p.sayf("\nnote")
+		}
+		p.sayf("  %s", line)
+	}
 	p.sayf("\nCtrl-C stops everything.")
 }
 
