@@ -69,7 +69,7 @@ func TestBadInput(t *testing.T) {
 
 // bomb is a document of a few lines that would be of millions of values.
 func bomb() string {
-	text := "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+	text := "a0: &a0 [x" + strings.Repeat(", x", 9) + "]\n"
 	for i := range 9 {
 		text += fmt.Sprintf("a%d: &a%d [%s]\n", i+1, i+1, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i), 10), ", "))
 	}

@@ -242,7 +242,7 @@ func (s *site) look(t *testing.T) {
 func (s *site) end() error {
 	err := s.Remove()
 	if s.spans != nil {
-		s.spans.Close()
+		err = errors.Join(err, s.spans.Close())
 	}
 	return err
 }

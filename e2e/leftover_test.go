@@ -32,7 +32,7 @@ func TestLeftovers(t *testing.T) {
 		if took := time.Since(began); took > stopLimit {
 			t.Errorf("it took %v to stop, want %v at most", took, stopLimit)
 		}
-		s.spans.Close()
+		check(t, s.spans.Close())
 		s.spans = nil // its socket is ours, not the mesh's
 		check(t, s.Leftover(namespaces))
 	})

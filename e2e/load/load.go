@@ -120,7 +120,7 @@ func (g *Generator) run(ctx context.Context) {
 	due := make(chan time.Time, g.cfg.Rate*int(g.cfg.Timeout/time.Second+1))
 	var workers sync.WaitGroup
 	for range g.cfg.Connections {
-		workers.Go(func() { g.work(due) })
+		workers.Go(func() { g.work(context.WithoutCancel(ctx), due) }) // what was begun is ended
 	}
 	g.schedule(ctx, due)
 	close(due)
@@ -152,21 +152,21 @@ func (g *Generator) schedule(ctx context.Context, due chan<- time.Time) {
 	}
 }
 
-func (g *Generator) work(due <-chan time.Time) {
+func (g *Generator) work(ctx context.Context, due <-chan time.Time) {
 	for at := range due {
 		if time.Since(at) > g.cfg.Timeout {
 			g.unsent()
 			continue
 		}
-		status, text := g.send()
+		status, text := g.send(ctx)
 		g.count(at, status, text)
 	}
 }
 
 // send returns the status and, if it is not 200, the beginning of what came; for no
 // answer 0 and the error.
-func (g *Generator) send() (int, string) {
-	request, err := http.NewRequest(http.MethodGet, g.cfg.URL, nil)
+func (g *Generator) send(ctx context.Context) (int, string) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, g.cfg.URL, nil)
 	if err != nil {
 		return 0, err.Error()
 	}

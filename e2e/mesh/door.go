@@ -93,8 +93,11 @@ func openDoor(prefix []string, attr *syscall.SysProcAttr) (*Door, error) {
 // Close ends the process behind the door. What it has opened stays open.
 func (d *Door) Close() error {
 	err := d.socket.Close()
-	done := make(chan error, 1)
-	go func() { done <- d.command.Wait() }()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = d.command.Wait() // it was told to end; how it does tells nothing
+	}()
 	select {
 	case <-done:
 	case <-time.After(doorLimit):
@@ -136,12 +139,18 @@ func (d *Door) ask(r doorRequest) (*os.File, error) {
 // received takes the one descriptor out of a control message.
 func received(control []byte) (*os.File, error) {
 	messages, err := unix.ParseSocketControlMessage(control)
-	if err != nil || len(messages) != 1 {
-		return nil, fmt.Errorf("door: answered without a descriptor (%v)", err)
+	if err != nil {
+		return nil, fmt.Errorf("door: what came with the answer: %w", err)
+	}
+	if len(messages) != 1 {
+		return nil, fmt.Errorf("door: answered with %d control messages, want one", len(messages))
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil || len(fds) != 1 {
-		return nil, fmt.Errorf("door: answered without a descriptor (%v)", err)
+	if err != nil {
+		return nil, fmt.Errorf("door: what came with the answer: %w", err)
+	}
+	if len(fds) != 1 {
+		return nil, fmt.Errorf("door: answered with %d descriptors, want one", len(fds))
 	}
 	unix.CloseOnExec(fds[0])
 	if err := unix.SetNonblock(fds[0], true); err != nil {

@@ -157,11 +157,13 @@ func UserDoor(uid uint32) (*Door, error) {
 	})
 }
 
-func (m *Mesh) closeDoors() {
+func (m *Mesh) closeDoors() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	var problems []error
 	for name, door := range m.doors {
-		door.Close()
+		problems = append(problems, door.Close())
 		delete(m.doors, name)
 	}
+	return errors.Join(problems...)
 }

@@ -164,11 +164,11 @@ func (m *Mesh) run() (ready <-chan struct{}, err error) {
 			return
 		}
 		m.exit = m.up.Wait()
-		writer.Close()
+		_ = writer.Close() // a pipe's never fails
 		close(m.ended)
 	}()
 	if err := <-started; err != nil {
-		writer.Close()
+		_ = writer.Close() // a pipe's never fails
 		return nil, fmt.Errorf("start the mesh: %w (`make build` makes the binaries)", err)
 	}
 	return signal, nil
@@ -180,7 +180,7 @@ func (m *Mesh) follow(from io.Reader, ready chan<- struct{}) {
 	told := false
 	for {
 		line, err := lines.ReadString('\n')
-		m.output.Write([]byte(line))
+		_, _ = m.output.Write([]byte(line)) // in memory
 		if !told && strings.HasPrefix(line, "ready in ") {
 			told = true
 			close(ready)
@@ -214,8 +214,9 @@ func (m *Mesh) UpPID() int { return m.up.Process.Pid }
 const stopLimit = 30 * time.Second
 
 // Stop ends the mesh as Ctrl-C does. An error says that it did not end well.
-func (m *Mesh) Stop() error {
-	m.closeDoors()
+func (m *Mesh) Stop() error { return errors.Join(m.closeDoors(), m.stop()) }
+
+func (m *Mesh) stop() error {
 	if !m.Running() {
 		return nil
 	}
@@ -234,8 +235,9 @@ func (m *Mesh) Stop() error {
 }
 
 // Kill ends `outrigger up` by SIGKILL and waits for its end, not for that of the rest.
-func (m *Mesh) Kill() error {
-	m.closeDoors()
+func (m *Mesh) Kill() error { return errors.Join(m.closeDoors(), m.kill()) }
+
+func (m *Mesh) kill() error {
 	if !m.Running() {
 		return nil
 	}

@@ -37,6 +37,7 @@ const maxSpans = 100_000
 type Receiver struct {
 	collector.UnimplementedTraceServiceServer
 	server *grpc.Server
+	ended  chan error // what Serve ended with; capacity 1: it ends once, perhaps before Close
 
 	mu    sync.Mutex
 	spans []Span
@@ -52,14 +53,21 @@ func Listen(path string) (*Receiver, error) {
 		listener.Close()
 		return nil, fmt.Errorf("collector: %w", err)
 	}
-	r := &Receiver{server: grpc.NewServer()}
+	r := &Receiver{server: grpc.NewServer(), ended: make(chan error, 1)}
 	collector.RegisterTraceServiceServer(r.server, r)
-	go r.server.Serve(listener)
+	go func() { r.ended <- r.server.Serve(listener) }()
 	return r, nil
 }
 
-// Close ends it and removes its socket.
-func (r *Receiver) Close() { r.server.Stop() }
+// Close ends it and removes its socket. It is called once; an error says that the
+// receiver had ended before.
+func (r *Receiver) Close() error {
+	r.server.Stop()
+	if err := <-r.ended; err != nil {
+		return fmt.Errorf("collector: %w", err)
+	}
+	return nil
+}
 
 // Export takes spans; see the protocol of OpenTelemetry.
 func (r *Receiver) Export(_ context.Context, in *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {

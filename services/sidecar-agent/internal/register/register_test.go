@@ -92,7 +92,7 @@ func TestAnEntryFromStartToEnd(t *testing.T) {
 		r.Set(true) // nothing new
 		synctest.Wait()
 		if wanted, taken, n := r.State(); wanted != register.Ready || taken != register.Ready || n != 2 {
-			t.Errorf("state %s, %s, %d, want READY, READY, 2", wanted, taken, n)
+			t.Errorf("state %s, %s, %d, want READY and READY, 2", wanted, taken, n)
 		}
 		r.Set(false)
 		synctest.Wait()
