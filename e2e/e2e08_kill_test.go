@@ -31,6 +31,7 @@ func (s *site) underLoad(t *testing.T, do func(t *testing.T)) {
 		return nil
 	})
 	do(t)
+	always(t, 2*time.Second, func(context.Context) error { return nil }) // what is late shows
 	result := g.Stop()
 	t.Logf("under load: %s", result)
 	check(t, result.Clean())
@@ -66,9 +67,9 @@ func (s *site) changes(t *testing.T) {
 func TestE2E08KillPilot(t *testing.T) {
 	s := sturdy(t)
 	s.applyLive(t, s.sample("route-rule-all-v1"))
-	before := s.objects(t)
+	before := s.written(t)
 	s.underLoad(t, func(t *testing.T) { s.killed(t, "pilot") })
-	if diff := cmp.Diff(before, s.objects(t)); diff != "" {
+	if diff := cmp.Diff(before, s.written(t)); diff != "" {
 		t.Errorf("objects after the kill (-before +after):\n%s", diff)
 	}
 	eventually(t, settleLimit, func(ctx context.Context) error { return errors.Join(s.connected(ctx), s.inForce(ctx)) })
@@ -141,7 +142,7 @@ func TestE2E08KillIngressSupervisor(t *testing.T) {
 func TestE2E08RestartOfEverything(t *testing.T) {
 	s := sturdy(t)
 	s.applyLive(t, s.samples("route-rule-all-v1", "route-rule-reviews-test-v2", "mixer-rule-request-count")...)
-	before := s.objects(t)
+	before := s.written(t)
 	s.spoilt = true // whatever happens, the next test gets a mesh that knows nothing of this
 	check(t, s.Stop())
 	began := time.Now()
@@ -151,7 +152,7 @@ func TestE2E08RestartOfEverything(t *testing.T) {
 	if took := time.Since(began); took > 15*time.Second {
 		t.Errorf("the second start took %v, want 15 s at most", took)
 	}
-	if diff := cmp.Diff(before, s.objects(t)); diff != "" {
+	if diff := cmp.Diff(before, s.written(t)); diff != "" {
 		t.Errorf("objects after the restart (-before +after):\n%s", diff)
 	}
 	check(t, s.showsStars(t.Context(), "", "v1", inRow))

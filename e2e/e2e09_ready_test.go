@@ -89,7 +89,8 @@ func (s *site) listening(ctx context.Context) bool {
 // for a minute, and started with an empty disk.
 func TestE2E09ReadyAndBus(t *testing.T) {
 	root := must(mesh.FindRoot())(t)
-	s := own(t, mesh.Config{Fleet: ownBus(root), Loose: true})
+	s := prepared(t, mesh.Config{Fleet: ownBus(root), Loose: true})
+	check(t, s.Start(t.Context()))
 	ok := t.Run("ingress before pilot", s.testIngressFirst) &&
 		t.Run("pilot before the bus", s.testPilotFirst)
 	if !ok {
@@ -137,10 +138,10 @@ func (s *site) testPilotFirst(t *testing.T) {
 
 func (s *site) testBusKilled(t *testing.T) {
 	s.applyLive(t, s.sample("route-rule-all-v1"))
-	before := s.objects(t)
+	before := s.written(t)
 	s.underLoad(t, func(t *testing.T) { s.killed(t, "nats") })
 	eventually(t, backLimit, s.busBack)
-	if diff := cmp.Diff(before, s.objects(t)); diff != "" {
+	if diff := cmp.Diff(before, s.written(t)); diff != "" {
 		t.Errorf("objects after the kill (-before +after):\n%s", diff)
 	}
 	s.changes(t)
@@ -181,7 +182,7 @@ func (s *site) testBusAway(t *testing.T) {
 }
 
 func (s *site) testBusEmpty(t *testing.T) {
-	before := s.objects(t)
+	before := s.written(t)
 	store := filepath.Join(s.Dir, "nats", "store")
 	s.underLoad(t, func(t *testing.T) {
 		check(t, s.StopProcess(t.Context(), "nats"))
@@ -205,7 +206,7 @@ func (s *site) testBusEmpty(t *testing.T) {
 		if result.Code == 0 {
 			t.Errorf("a change was accepted by an empty bus: %s", result)
 		}
-		if diff := cmp.Diff(before, s.objects(t)); diff != "" {
+		if diff := cmp.Diff(before, s.written(t)); diff != "" {
 			t.Errorf("the world changed (-before +after):\n%s", diff)
 		}
 		answer := must(s.REST(t.Context(), "pilot", http.MethodPost, "/v1/bus:restore", map[string]any{}))(t)
@@ -214,7 +215,7 @@ func (s *site) testBusEmpty(t *testing.T) {
 		}
 		eventually(t, backLimit, s.busBack)
 	})
-	after := s.objects(t)
+	after := s.written(t)
 	for key := range before {
 		if _, found := after[key]; !found {
 			t.Errorf("%s was not restored", key)

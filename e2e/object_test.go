@@ -2,10 +2,12 @@ package e2e
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,7 +52,7 @@ func (o object) ref() ref {
 // key is kind/namespace/name.
 func (o object) key() string { return o.Kind + "/" + o.Metadata.Namespace + "/" + o.Metadata.Name }
 
-// objects reads everything that was written by operators.
+// objects reads everything that is configured or has registered itself.
 func (s *site) objects(t *testing.T) map[string]object {
 	t.Helper()
 	var list struct {
@@ -61,6 +63,15 @@ func (s *site) objects(t *testing.T) map[string]object {
 	for _, o := range list.Objects {
 		found[o.key()] = o
 	}
+	return found
+}
+
+// written are the objects that people wrote, by the API or in files, without those that
+// registered themselves.
+func (s *site) written(t *testing.T) map[string]object {
+	t.Helper()
+	found := s.objects(t)
+	maps.DeleteFunc(found, func(_ string, o object) bool { return strings.HasPrefix(o.Metadata.Origin, "registry:") })
 	return found
 }
 
