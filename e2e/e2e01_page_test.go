@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -27,6 +28,7 @@ func TestE2E01ProductPage(t *testing.T) {
 	t.Run("sidecars show certificates of citadel-ca", s.testCertificates)
 	t.Run("a caller from elsewhere is refused", s.testForeignCaller)
 	t.Run("a server of another account is refused", s.testImpostor)
+	t.Run("a caller without identity is served in plain text", s.testPlainCaller)
 }
 
 func (s *site) testPage(t *testing.T) {
@@ -198,4 +200,19 @@ func (s *site) testImpostor(t *testing.T) {
 			t.Error("the page was made without asking it")
 		}
 	})
+}
+
+// testPlainCaller: until a service says otherwise, those that have no sidecar are served
+// too.
+func (s *site) testPlainCaller(t *testing.T) {
+	host := must(s.Host("ratings-v1"))(t)
+	door := must(s.Door(outsideHost))(t)
+	answer := must(door.Get(t.Context(), "http://"+net.JoinHostPort(host.Address, fmt.Sprint(appPort))+"/ratings/0"))(t)
+	if answer.Status != http.StatusOK || answer.Header.Get("server") != "envoy" {
+		t.Errorf("from a machine without a sidecar: status %d from %q: %s", answer.Status, answer.Header.Get("server"), answer.Body)
+	}
+	// What no service declares is closed.
+	if answer, err := door.Get(t.Context(), "http://"+net.JoinHostPort(host.Address, "9999")+"/"); err == nil {
+		t.Errorf("a port that no service declares answers %d: %s", answer.Status, answer.Body)
+	}
 }

@@ -22,6 +22,7 @@ import (
 // and refuses by name a key that is not the one it had.
 func TestE2E05Identity(t *testing.T) {
 	t.Run("a sealed file", testSealedFile)
+	t.Run("a sealed file with a passphrase", testPassphrase)
 	t.Run("Vault Transit", testVault)
 	t.Run("brought by the operator", testProvided)
 }
@@ -143,6 +144,31 @@ func testSealedFile(t *testing.T) {
 	eventually(t, settleLimit, func(ctx context.Context) error { return errors.Join(s.Settled(), s.whole(ctx)) })
 	if now := must(s.Bundle(t.Context()))(t); now != bundle {
 		t.Error("after the right key came back the authority is another one")
+	}
+}
+
+func testPassphrase(t *testing.T) {
+	phrase := ""
+	s := own(t, mesh.Config{
+		Fleet: func(f *mesh.FleetFile) {
+			few(f)
+			phrase = filepath.Join(f.Dir, "passphrase")
+			f.Flags("citadel-ca", "--keystore.file.keyFile=", "--keystore.file.create=false", "--keystore.file.passphraseFile="+phrase)
+		},
+		Before: func(*mesh.Mesh) error {
+			return secretFile(phrase, []byte("correct horse battery staple\n"), citadelUID())
+		},
+	})
+	eventually(t, settleLimit, s.whole)
+	bundle := must(s.Bundle(t.Context()))(t)
+	if now := s.again(t); now != bundle {
+		t.Error("after a restart of everything the authority is another one")
+	}
+	check(t, secretFile(phrase, []byte("wrong horse battery staple\n"), citadelUID()))
+	s.fails(t, "authority.sealed")
+	log := must(s.Log("citadel-ca"))(t)
+	if strings.Contains(log, "horse") {
+		t.Error("the log holds the passphrase")
 	}
 }
 

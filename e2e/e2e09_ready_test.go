@@ -127,6 +127,14 @@ func (s *site) testPilotFirst(t *testing.T) {
 	if state != "LIVE" || !s.listening(t.Context()) {
 		t.Errorf("ingress is ready, but its Envoy says %s, listening %v", state, s.listening(t.Context()))
 	}
+	var gateway struct {
+		Ready    bool   `json:"ready"`
+		Revision string `json:"acknowledgedRevision"`
+	}
+	check(t, s.Read(t.Context(), "ingress", "/v1/status", &gateway))
+	if !gateway.Ready || gateway.Revision == "" || gateway.Revision == "0" {
+		t.Errorf("ingress is ready, and says of itself %+v", gateway)
+	}
 	eventually(t, time.Minute, func(context.Context) error { return s.Settled() })
 	s.url = must(s.IngressURL())(t)
 	p := must(s.page(t.Context(), ""))(t)

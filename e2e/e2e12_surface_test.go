@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	grpcstatus "google.golang.org/grpc/status"
+
 	"github.com/outrigger-mesh/outrigger/e2e/mesh"
 )
 
@@ -20,15 +23,16 @@ type surface struct {
 	name       string
 	grpc, rest string // ports in the hub
 	path       string // of its REST API, for administrators
+	status     string // the same as a gRPC method
 	metric     string // a metric of its own or of its runtime
 }
 
 var surfaces = []surface{
-	{"pilot", "15010", "15011", "/v1/status", "go_goroutines"},
-	{"citadel-ca", "15020", "15021", "/v1/status", "go_goroutines"},
-	{"mixer", "15030", "15031", "/v1/status", "go_goroutines"},
-	{"ingress", "15040", "15041", "/v1/status", "go_goroutines"},
-	{"egress", "15050", "15051", "/v1/status", "go_goroutines"},
+	{"pilot", "15010", "15011", "/v1/status", "/outrigger.pilot.v1.StatusService/GetStatus", "go_goroutines"},
+	{"citadel-ca", "15020", "15021", "/v1/status", "/outrigger.ca.v1.AuthorityService/GetStatus", "go_goroutines"},
+	{"mixer", "15030", "15031", "/v1/status", "/outrigger.mixer.v1.AdminService/GetStatus", "go_goroutines"},
+	{"ingress", "15040", "15041", "/v1/status", "/outrigger.gateway.v1.GatewayService/GetStatus", "go_goroutines"},
+	{"egress", "15050", "15051", "/v1/status", "/outrigger.gateway.v1.GatewayService/GetStatus", "go_goroutines"},
 }
 
 // TestE2E12Surfaces: what every service offers to who runs it.
@@ -47,6 +51,7 @@ func TestE2E12Surfaces(t *testing.T) {
 	}
 	t.Run("sidecar-agent", s.testAgent)
 	t.Run("no token in a log", s.testSecretLogs)
+	t.Run("the command line by certificate", func(t *testing.T) { s.testCertificateCommand(t, admin, workload) })
 }
 
 func (s *site) testOps(t *testing.T, service surface) {
@@ -79,10 +84,14 @@ func (s *site) testREST(t *testing.T, service surface, admin, workload mesh.Iden
 			t.Errorf("REST for %s: %v, want a refusal", who, err)
 		}
 	}
-	cfg := clientTLS(&admin)
-	cfg.NextProtos = []string{"h2"}
-	if err := handshake(t.Context(), door, net.JoinHostPort(hub, service.grpc), cfg); err != nil {
+	grpcAddress := net.JoinHostPort(hub, service.grpc)
+	if err := callStatus(t.Context(), door, grpcAddress, service.status, &admin); err != nil {
 		t.Errorf("gRPC by mTLS: %v", err)
+	}
+	for who, id := range map[string]*mesh.Identity{"a workload": &workload, "nobody": nil} {
+		if code := grpcstatus.Code(callStatus(t.Context(), door, grpcAddress, service.status, id)); code != codes.PermissionDenied && code != codes.Unauthenticated {
+			t.Errorf("gRPC for %s: %v, want a refusal", who, code)
+		}
 	}
 }
 
@@ -127,6 +136,29 @@ func (s *site) testLogs(t *testing.T, name string) {
 	}
 	if strings.Contains(log, "PRIVATE KEY") {
 		t.Error("the log holds a private key")
+	}
+}
+
+// testCertificateCommand: the command line works with pilot from elsewhere, for who
+// shows an administrator's certificate.
+func (s *site) testCertificateCommand(t *testing.T, admin, workload mesh.Identity) {
+	address := must(s.Snapshot())(t).Published["pilot-grpc"]
+	flags := func(id mesh.Identity) []string {
+		return []string{
+			"--server", address, "--cert", write(t, "cert.pem", string(id.ChainPEM)),
+			"--key", write(t, "key.pem", string(id.KeyPEM)), "--ca", write(t, "ca.pem", string(id.RootsPEM)),
+		}
+	}
+	s.expect(t, 0, []string{"reviews"}, append([]string{"get", "services"}, flags(admin)...)...)
+	for verb, args := range map[string][]string{
+		"get":   {"get", "services"},
+		"apply": {"apply", "-f", s.sample("route-rule-all-v1")},
+	} {
+		result := s.outrigger(t, append(args, flags(workload)...)...)
+		if result.Code == 0 {
+			t.Errorf("%s with a workload's certificate: %s", verb, result)
+		}
+		check(t, result.Expect(result.Code, "refuses"))
 	}
 }
 
