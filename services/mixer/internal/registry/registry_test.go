@@ -129,3 +129,17 @@ func TestWhoIsBehindAService(t *testing.T) {
 		t.Errorf("%d services and %d workloads, want 4 and 6", services, workloads)
 	}
 }
+
+func TestALabelAloneDoesNotJoinAServiceThatNamesItsAccounts(t *testing.T) {
+	app := map[string]string{"app": "reviews"}
+	named := service("default", "reviews", app)
+	named.GetService().Accounts = []string{"reviews"}
+	s := Build([]*configv1.Object{
+		workload("default", "honest", "reviews", "10.77.1.1", app), workload("default", "impostor", "productpage", "10.77.1.2", app), named,
+	}, "cluster.local", 1)
+	for name, want := range map[string]int{"honest": 1, "impostor": 0} {
+		if w, ok := s.Named("default", name); !ok || len(w.Services) != want {
+			t.Errorf("%s: %+v, want %d services", name, w, want)
+		}
+	}
+}

@@ -98,7 +98,7 @@ func (s *Snapshot) serve(o *configv1.Object, workloads []*Workload) {
 		return
 	}
 	for _, w := range workloads {
-		if selects(spec.GetSelector(), w.Labels) {
+		if selects(spec.GetSelector(), w.Labels) && (len(spec.GetAccounts()) == 0 || slices.Contains(spec.GetAccounts(), w.Account)) {
 			w.Services = append(w.Services, svc.Host)
 			svc.accounts[w.Account] = true
 		}

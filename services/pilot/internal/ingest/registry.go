@@ -13,6 +13,10 @@ import (
 
 const maxPort = 65535
 
+// proxyPorts are where sidecars take connections in and out and answer their agent. A
+// service with one of them would have two listeners by one address.
+var proxyPorts = []uint32{15001, 15006, 15090}
+
 // service checks one Service by itself.
 func service(s *configv1.Service, addresses netip.Prefix, say report) {
 	if len(s.GetPorts()) == 0 {
@@ -24,8 +28,11 @@ func service(s *configv1.Service, addresses netip.Prefix, say report) {
 		if !isLabel(p.GetName()) {
 			say(field+".name", "%q: want one DNS label", p.GetName())
 		}
-		if p.GetNumber() < 1 || p.GetNumber() > maxPort {
+		switch {
+		case p.GetNumber() < 1 || p.GetNumber() > maxPort:
 			say(field+".number", "%d: want 1 to %d", p.GetNumber(), maxPort)
+		case slices.Contains(proxyPorts, p.GetNumber()):
+			say(field+".number", "%d is a port of every sidecar itself", p.GetNumber())
 		}
 		if first, twice := byName[p.GetName()]; twice {
 			say(field+".name", "%q is the name of spec.ports[%d] already", p.GetName(), first)
@@ -37,6 +44,11 @@ func service(s *configv1.Service, addresses netip.Prefix, say report) {
 	}
 	labels(s.GetSelector(), "spec.selector", say)
 	virtualAddress(s, addresses, say)
+	for i, a := range s.GetAccounts() {
+		if !isDomain(a) {
+			say(fmt.Sprintf("spec.accounts[%d]", i), "%q: want the name of a service account", a)
+		}
+	}
 	for i, r := range s.GetIngress() {
 		ingressRoute(s, r, fmt.Sprintf("spec.ingress[%d]", i), say)
 	}

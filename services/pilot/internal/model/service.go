@@ -61,6 +61,8 @@ type Service struct {
 	// ExternalHosts are the names under which egress carries the service; the service
 	// is outside of the mesh if there are any.
 	ExternalHosts []string
+	// Members are the accounts whose workloads may stand for the service; all if none.
+	Members []string
 	// Workloads in order of their names.
 	Workloads []*Workload
 	// Accounts that the workloads run as, sorted, each once.
@@ -74,9 +76,11 @@ func HostName(name, namespace, domain string) string {
 	return name + "." + namespace + ".svc." + domain
 }
 
-// Selects reports whether the service stands for w.
+// Selects reports whether the service stands for w. The labels are w's own word, its
+// account is proven.
 func (s *Service) Selects(w *Workload) bool {
-	return s.Ref.Namespace == w.Ref.Namespace && s.Selector != "" && s.Selector.SubsetOf(w.Labels)
+	return s.Ref.Namespace == w.Ref.Namespace && s.Selector != "" && s.Selector.SubsetOf(w.Labels) &&
+		(len(s.Members) == 0 || slices.Contains(s.Members, w.Account.Account()))
 }
 
 // Port returns the port with a number.
@@ -137,6 +141,7 @@ func newService(o *configv1.Object, domain string, near []*Workload) *Service {
 	svc := &Service{
 		Ref: ref, Host: HostName(ref.Name, ref.Namespace, domain), Selector: LabelsOf(spec.GetSelector()),
 		Address: spec.GetAddress(), Headless: spec.GetHeadless(), Ingress: spec.GetIngress(), ExternalHosts: spec.GetExternalHosts(),
+		Members: spec.GetAccounts(),
 	}
 	for _, p := range spec.GetPorts() {
 		svc.Ports = append(svc.Ports, Port{p.GetName(), p.GetNumber(), p.GetProtocol()})

@@ -277,6 +277,10 @@ type Service struct {
 	// A service outside the mesh: its workloads speak plain text and egress carries it
 	// under these host names.
 	ExternalHosts []string `protobuf:"bytes,6,rep,name=external_hosts,json=externalHosts,proto3" json:"external_hosts,omitempty"`
+	// Service accounts whose workloads may stand for this service. Workloads register
+	// with labels of their own choice; without this any of the namespace may join by
+	// them. Empty: all accounts.
+	Accounts      []string `protobuf:"bytes,7,rep,name=accounts,proto3" json:"accounts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -349,6 +353,13 @@ func (x *Service) GetIngress() []*IngressRoute {
 func (x *Service) GetExternalHosts() []string {
 	if x != nil {
 		return x.ExternalHosts
+	}
+	return nil
+}
+
+func (x *Service) GetAccounts() []string {
+	if x != nil {
+		return x.Accounts
 	}
 	return nil
 }
@@ -522,14 +533,15 @@ const file_outrigger_config_v1_registry_proto_rawDesc = "" +
 	"\fIngressRoute\x12\x14\n" +
 	"\x05hosts\x18\x01 \x03(\tR\x05hosts\x126\n" +
 	"\x05paths\x18\x02 \x03(\v2 .outrigger.config.v1.StringMatchR\x05paths\x12\x12\n" +
-	"\x04port\x18\x03 \x01(\tR\x04port\"\xd9\x02\n" +
+	"\x04port\x18\x03 \x01(\tR\x04port\"\xf5\x02\n" +
 	"\aService\x12/\n" +
 	"\x05ports\x18\x01 \x03(\v2\x19.outrigger.config.v1.PortR\x05ports\x12F\n" +
 	"\bselector\x18\x02 \x03(\v2*.outrigger.config.v1.Service.SelectorEntryR\bselector\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x1a\n" +
 	"\bheadless\x18\x04 \x01(\bR\bheadless\x12;\n" +
 	"\aingress\x18\x05 \x03(\v2!.outrigger.config.v1.IngressRouteR\aingress\x12%\n" +
-	"\x0eexternal_hosts\x18\x06 \x03(\tR\rexternalHosts\x1a;\n" +
+	"\x0eexternal_hosts\x18\x06 \x03(\tR\rexternalHosts\x12\x1a\n" +
+	"\baccounts\x18\a \x03(\tR\baccounts\x1a;\n" +
 	"\rSelectorEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"Q\n" +
