@@ -100,10 +100,8 @@ func checkWorkload(req *pilotv1.RegisterWorkloadRequest, caller rpc.Caller) erro
 	case len(w.GetLabels()) > 64 || len(w.GetPorts()) > 64:
 		return fault.Invalid.Errorf("workload %s/%s: more than 64 labels or ports", req.GetNamespace(), req.GetName())
 	}
-	for k, v := range w.GetLabels() {
-		if len(k) > 253 || len(v) > 253 {
-			return fault.Invalid.Errorf("workload %s/%s: a label is longer than 253 bytes", req.GetNamespace(), req.GetName())
-		}
+	if err := checkSpec(w); err != nil {
+		return fault.Invalid.Errorf("workload %s/%s: %w", req.GetNamespace(), req.GetName(), err)
 	}
 	return nil
 }
