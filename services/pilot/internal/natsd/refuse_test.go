@@ -29,17 +29,20 @@ func TestWhoIsNotListedIsRefused(t *testing.T) {
 	naked.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return new(tls.Certificate), nil }
 	foreign := m.mixerIs.ClientTLS(m.pilot)
 	foreign.GetClientCertificate = stranger.source(t, m.pilot).ClientTLS(m.pilot).GetClientCertificate
+	// Under TLS 1.3 the client is done before the server has looked at its certificate;
+	// the server's reason may be lost with the connection that it closes.
+	const closed = "closed by remote after TLS handshake"
 	for _, c := range []struct {
 		name string
 		tls  *tls.Config
-		want string // in the client's error
+		want string // in the client's error, if that is not closed
 	}{
 		{"no certificate", naked, "certificate"},
 		{"pilot's name signed by another authority", foreign, "bad certificate"},
 		{"mesh identity without rights", m.ca.source(t, m.productpage).ClientTLS(m.pilot), "Authorization Violation"},
 	} {
 		_, err := m.client(t, c.tls)
-		if err == nil || !strings.Contains(err.Error(), c.want) {
+		if err == nil || !strings.Contains(err.Error(), c.want) && !strings.Contains(err.Error(), closed) {
 			t.Errorf("%s: got %v, want an error with %q", c.name, err, c.want)
 		}
 	}
