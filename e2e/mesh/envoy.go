@@ -76,6 +76,19 @@ func (e *Envoy) Get(ctx context.Context, path string) (string, error) {
 	return answer.Body, nil
 }
 
+// SetRuntime changes one value that Envoy looks up while it runs; "" takes the change
+// back.
+func (e *Envoy) SetRuntime(ctx context.Context, key, value string) error {
+	if e.err != nil {
+		return e.err
+	}
+	answer, err := fetch(ctx, e.client, http.MethodPost, "http://envoy/runtime_modify?"+key+"="+queryEscape(value), nil)
+	if err == nil && answer.Status != http.StatusOK {
+		err = fmt.Errorf("Envoy's runtime value %s: status %d: %s", key, answer.Status, answer.Body)
+	}
+	return err
+}
+
 // Stats returns the counters and gauges whose names match a regular expression.
 func (e *Envoy) Stats(ctx context.Context, filter string) (map[string]int, error) {
 	text, err := e.Get(ctx, "/stats?filter="+queryEscape(filter))

@@ -142,9 +142,11 @@ func Bootstrap(c BootstrapConfig) ([]byte, error) {
 		"deferred_stat_options": object{"enable_deferred_creation_stats": true},
 		"stats_flush_on_admin":  true,
 		"overload_manager":      overload(c.MaxConnections),
-		"layered_runtime": object{"layers": list{object{
-			"name": "base", "static_layer": object{"re2.max_program_size.error_level": 1000},
-		}}},
+		// The second layer is for an operator at the admin socket (/runtime_modify).
+		"layered_runtime": object{"layers": list{
+			object{"name": "base", "static_layer": object{"re2.max_program_size.error_level": 1000}},
+			object{"name": "operator", "admin_layer": object{}},
+		}},
 	}
 	if c.Mark != 0 {
 		doc["cluster_manager"] = object{"upstream_bind_config": object{"socket_options": list{markOption(c.Mark)}}}

@@ -103,8 +103,8 @@ func stringMatch(m *configv1.StringMatch, field string, needed bool, say report)
 		text, how, needed = v.Prefix, ".prefix", true
 	case *configv1.StringMatch_Regex:
 		text, how, needed = v.Regex, ".regex", true
-		if _, err := regexp.Compile(text); err != nil {
-			say(field+how, "no regular expression of RE2: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+		if err := regex(text); err != nil {
+			say(field+how, "%s", err)
 		}
 	default:
 		say(field, "want one of exact, prefix and regex")
