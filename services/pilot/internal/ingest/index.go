@@ -15,15 +15,22 @@ type index struct {
 	ways      map[string][]model.Ref // services by host and path at the ingress
 	workloads map[string][]model.Ref // by address
 	near      map[string][]*configv1.Workload
+	external  map[string][]model.Ref // services by host name outside of the mesh
 }
 
 // lookup makes the index.
 func (c *checker) lookup() {
-	c.index = index{map[string][]model.Ref{}, map[string][]model.Ref{}, map[string][]model.Ref{}, map[string][]*configv1.Workload{}}
+	c.index = index{
+		services: map[string][]model.Ref{}, ways: map[string][]model.Ref{}, workloads: map[string][]model.Ref{},
+		near: map[string][]*configv1.Workload{}, external: map[string][]model.Ref{},
+	}
 	for _, ref := range sortedRefs(c.next) {
 		if s := c.next[ref].GetService(); s != nil {
 			if a := cmp.Or(s.GetAddress(), c.view[ref].Address); a != "" {
 				c.index.services[a] = append(c.index.services[a], ref)
+			}
+			for _, h := range s.GetExternalHosts() {
+				c.index.external[h] = append(c.index.external[h], ref)
 			}
 			for way := range ways(s) {
 				c.index.ways[way] = append(c.index.ways[way], ref)

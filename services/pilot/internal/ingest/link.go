@@ -3,6 +3,7 @@ package ingest
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -140,10 +141,33 @@ func (c *checker) linkService(o *configv1.Object, s *configv1.Service, say repor
 	if other, ok := another(c.index.services[s.GetAddress()], self); ok {
 		say("spec.address", "%s is the address of %s", s.GetAddress(), other)
 	}
+	c.linkExternal(self, s, say)
 	mine := ways(s)
 	for _, way := range slices.Sorted(maps.Keys(mine)) {
 		if other, ok := another(c.index.ways[way], self); ok {
 			say(mine[way], "%s leads to %s already", way, other)
+		}
+	}
+}
+
+// linkExternal refuses to call something outside by a name of the mesh, or by a name
+// that is another service's: requests for it would go to whichever comes first.
+func (c *checker) linkExternal(self model.Ref, s *configv1.Service, say report) {
+	for i, h := range s.GetExternalHosts() {
+		field := fmt.Sprintf("spec.externalHosts[%d]", i)
+		for _, end := range []string{"." + c.settings.Domain, ".svc." + c.settings.Domain} {
+			if svc, ref := c.service(h + end); svc != nil {
+				say(field, "%s is a name of %s", h, ref)
+			}
+		}
+		if strings.HasSuffix(h, ".svc."+c.settings.Domain) {
+			say(field, "%s is a name of the mesh", h)
+		}
+		if _, err := netip.ParseAddr(h); err == nil {
+			say(field, "%s is an address, not a name", h)
+		}
+		if other, ok := another(c.index.external[h], self); ok {
+			say(field, "%s leads to %s already", h, other)
 		}
 	}
 }
