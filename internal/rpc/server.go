@@ -86,7 +86,7 @@ func NewServer(name string, cfg Config, tlsConfig *tls.Config, access map[string
 		s.admins[id] = true
 	}
 	s.grpc = grpc.NewServer(
-		grpc.Creds(newTransport(tlsConfig, cfg.SocketUIDs)),
+		grpc.Creds(newTransport(tlsConfig)),
 		grpc.StatsHandler(otelgrpc.NewServerHandler(otelgrpc.WithTracerProvider(tel.Tracers),
 			otelgrpc.WithMeterProvider(tel.Meters), otelgrpc.WithPropagators(tel.Propagator))),
 		grpc.ChainUnaryInterceptor(s.unary),
@@ -112,7 +112,7 @@ func (s *Server) Loopback() *grpc.ClientConn { return s.loop }
 
 // Run serves until ctx ends; calls under way get 2 s to end.
 func (s *Server) Run(ctx context.Context) error {
-	listeners := []net.Listener{s.pipe}
+	listeners := []net.Listener{pipe{s.pipe}}
 	if s.cfg.GRPC != "" {
 		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.GRPC)
 		if err != nil {

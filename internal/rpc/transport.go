@@ -22,19 +22,20 @@ type transport struct {
 	credentials.TransportCredentials // TLS
 }
 
-func newTransport(cfg *tls.Config, _ []int) credentials.TransportCredentials {
+func newTransport(cfg *tls.Config) credentials.TransportCredentials {
 	return &transport{credentials.NewTLS(cfg)}
 }
 
-// ServerHandshake implements credentials.TransportCredentials.
+// ServerHandshake implements credentials.TransportCredentials. What is neither a checked
+// Unix connection nor the pipe must prove itself by TLS.
 func (t *transport) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	switch c.(type) {
 	case *localConn:
 		return c, localAuth{}, nil
-	case *net.TCPConn:
-		return t.TransportCredentials.ServerHandshake(c)
+	case *pipeConn:
+		return c, gatewayAuth{}, nil
 	}
-	return c, gatewayAuth{}, nil
+	return t.TransportCredentials.ServerHandshake(c)
 }
 
 // Clone implements credentials.TransportCredentials.
@@ -102,6 +103,21 @@ func peerUID(c net.Conn) (int, error) {
 func IsLocal(c net.Conn) bool {
 	_, ok := c.(*localConn)
 	return ok
+}
+
+// pipe is the listener of this process's own gateway.
+type pipe struct{ *bufconn.Listener }
+
+// pipeConn is a connection from this process itself.
+type pipeConn struct{ net.Conn }
+
+// Accept marks what comes by the pipe.
+func (p pipe) Accept() (net.Conn, error) {
+	c, err := p.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &pipeConn{c}, nil
 }
 
 func dialPipe(l *bufconn.Listener) (*grpc.ClientConn, error) {
