@@ -189,10 +189,17 @@ func (c *checker) collect() {
 			continue
 		}
 		c.in.Documents[i], c.incoming[ref], c.next[ref] = d, d, d.Object
-		if e, ok := c.view[ref]; ok {
+		if e, ok := c.view[ref]; ok && !c.unchanged(e, d.Object) {
 			c.owned(e, c.on(d))
 		}
 	}
+}
+
+// unchanged reports whether a write says what is there already. A file that says so of
+// another's object would be a second home of it, which is a mistake all the same.
+func (c *checker) unchanged(e Entry, o *configv1.Object) bool {
+	fromFile := strings.HasPrefix(c.in.Origin, "file:")
+	return (e.Object.GetMetadata().GetOrigin() == c.in.Origin || !fromFile) && same(e.Object, o)
 }
 
 func position(d decode.Decoded) string {
@@ -278,7 +285,7 @@ func (c *checker) plan() *Plan {
 		change := Change{Object: d.Object, Action: pilotv1.Applied_CREATED}
 		if ok {
 			change.Before, change.BasedOn, change.Action = e, e.Seq, pilotv1.Applied_UPDATED
-			if e.Object.GetMetadata().GetOrigin() == c.in.Origin && same(e.Object, d.Object) {
+			if c.unchanged(e, d.Object) {
 				change.Action = pilotv1.Applied_UNCHANGED
 			}
 		}
