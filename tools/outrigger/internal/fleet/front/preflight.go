@@ -120,6 +120,9 @@ func checkEnvoy(ctx context.Context, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
 	said, err := exec.CommandContext(ctx, path, "--version").Output()
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return envoyRefusal(path, fmt.Errorf("it did not say its version within %s", versionTimeout))
+	}
 	if err != nil {
 		return envoyRefusal(path, err)
 	}
