@@ -49,10 +49,12 @@ type Beside struct {
 	Config string // file
 }
 
-// Run runs Envoy as sidecars do, with one worker, until ctx ends.
+// Run runs Envoy as sidecars do, with one worker and in a session of its own, until ctx
+// ends. (Linux may share the processors out between sessions.)
 func (b Beside) Run(ctx context.Context) error {
 	command := exec.CommandContext(ctx, b.Envoy, "--config-path", b.Config,
 		"--concurrency", "1", "--disable-hot-restart", "--log-level", "warning")
+	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	command.Stdout, command.Stderr = os.Stdout, os.Stderr
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	command.WaitDelay = 5 * time.Second
