@@ -84,6 +84,8 @@ type state struct {
 	refusal  string
 }
 
+// sent is what the proxy was told of a name. The zero value says that there is no such
+// resource: who asked goes on waiting for it, and gets it when there is one.
 type sent struct {
 	version string
 	res     *translate.Resource // nil if sent by an earlier stream
@@ -176,7 +178,9 @@ func (m *Machine) Next(now time.Time) ([]Response, time.Time) {
 	var out []Response
 	out = m.send(out, translate.Cluster, nil)
 	out = m.send(out, translate.Endpoint, nil)
-	if m.settled(translate.Cluster) {
+	// What is sent goes before what is sent later; endpoints whose turn has not come
+	// would arrive behind the routes to them.
+	if behind, _ := m.changed(translate.Endpoint); m.settled(translate.Cluster) && len(behind) == 0 {
 		out = m.send(out, translate.Listener, m.removed(translate.Listener))
 		out = m.send(out, translate.Route, nil)
 	}
@@ -215,7 +219,9 @@ func (m *Machine) send(out []Response, t translate.Type, removed []string) []Res
 	}
 	for _, name := range removed {
 		delete(st.sent, name)
-		delete(st.names, name)
+		if st.names[name] {
+			st.sent[name] = sent{}
+		}
 		delete(m.doomed, name)
 	}
 	for _, s := range st.sent {
@@ -255,8 +261,8 @@ func (m *Machine) changed(t translate.Type) (upserts []*translate.Resource, miss
 // removed lists what the proxy has and is not to have.
 func (m *Machine) removed(t translate.Type) []string {
 	var out []string
-	for name := range m.types[t].sent {
-		if _, wanted := m.wants[t][name]; !wanted {
+	for name, s := range m.types[t].sent {
+		if _, wanted := m.wants[t][name]; !wanted && s != (sent{}) {
 			out = append(out, name)
 		}
 	}
