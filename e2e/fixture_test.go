@@ -236,6 +236,7 @@ func (s *site) look(t *testing.T) {
 		return
 	}
 	s.spoilt = true
+	s.lookAtProxies(t)
 	t.Logf("outrigger up printed:\n%s\nlogs:\n%s", s.Output(), s.Logs(logTail))
 }
 

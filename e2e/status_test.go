@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"testing"
+	"time"
 )
 
 // status is as much of pilot's status as tests look at.
@@ -72,6 +74,31 @@ func (s *site) inForce(ctx context.Context) error {
 		return fmt.Errorf("not at revision %d: %s", want, strings.Join(behind, ", "))
 	}
 	return nil
+}
+
+// lookAtProxies shows what a failed test may have to do with: which proxies are behind,
+// and what they wait for.
+func (s *site) lookAtProxies(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+	defer cancel()
+	err := s.inForce(ctx)
+	if err == nil {
+		return
+	}
+	t.Logf("proxies: %v", err)
+	st, err := s.status(ctx)
+	if err != nil {
+		return
+	}
+	for _, p := range st.Proxies {
+		name, _, _ := strings.Cut(p.Name, ".")
+		if p.Acknowledged == st.Revision {
+			continue
+		}
+		warming, _ := s.Envoy(name).Get(ctx, "/config_dump?resource=dynamic_warming_clusters")
+		stats, _ := s.Envoy(name).Get(ctx, "/stats?filter=(cluster_manager|listener_manager|rds|control_plane)")
+		t.Logf("%+v\nwarming: %s\n%s", p, brief(warming), stats)
+	}
 }
 
 // connected is nil when the named proxies, and as many as the fleet has in all, are
