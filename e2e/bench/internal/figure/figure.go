@@ -30,6 +30,9 @@ type Row struct {
 	Target   Target
 	// Each says that the numbers are of single processes in one run, not of runs.
 	Each bool
+	// Doubt says why the numbers do not show what they should, empty if they do. Then
+	// nobody can tell whether the target is met.
+	Doubt string
 }
 
 // Target is an upper bound; the zero value is none.
@@ -83,9 +86,11 @@ func (r Row) Ratios() []float64 {
 }
 
 // Met says whether the target is reached, judged on what the table shows; known is false
-// where there is no target.
+// where there is no target, or doubt.
 func (r Row) Met() (met, known bool) {
 	switch {
+	case r.Doubt != "":
+		return false, false
 	case r.Target.MostRatio > 0 && r.Ratios() != nil:
 		return round(SpreadOf(r.Ratios()).Median, 2) <= r.Target.MostRatio, true
 	case r.Target.Most > 0 && r.Each:

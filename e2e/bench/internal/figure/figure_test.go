@@ -42,6 +42,8 @@ var rows = []figure.Row{
 	{Goal: "small", Unit: figure.Megabytes, Measured: []float64{6.5, 6.25, 6.75}, Target: figure.Target{Most: 7}, Each: true},
 	{Goal: "one is too large", Unit: figure.Megabytes, Measured: []float64{6.5, 6.25, 7.5}, Target: figure.Target{Most: 7}, Each: true},
 	{Goal: "large", Unit: figure.Megabytes, Measured: []float64{7.01}, Target: figure.Target{Most: 7}},
+	{Goal: "on a busy machine", Unit: figure.Seconds, Measured: []float64{1}, Target: figure.Target{Most: 7}, Doubt: "busy"},
+	{Goal: "the same", Unit: figure.Seconds, Measured: []float64{9}, Target: figure.Target{Most: 7}, Doubt: "busy"},
 	{Goal: "for information", Unit: figure.Seconds, Measured: []float64{12.25, 0.5, 1234567.5}},
 }
 
@@ -66,7 +68,10 @@ func TestTable(t *testing.T) {
 		"small ×3 6.50 MB 6.25–6.75 – – ≤ 7 yes",
 		"one is too large ×3 6.50 MB 6.25–7.50 – – ≤ 7 no",
 		"large 1 7.01 MB 7.01–7.01 – – ≤ 7 no",
+		"on a busy machine 1 1.00 s 1.00–1.00 – – ≤ 7 ?",
+		"the same 1 9.00 s 9.00–9.00 – – ≤ 7 ?",
 		"for information 3 12.2 s 0.50–1.23e+06 – – – –",
+		"? busy",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("table (-want +got):\n%s", diff)

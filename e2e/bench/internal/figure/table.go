@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -32,8 +33,22 @@ func Write(out io.Writer, rows []Row) error {
 		line(&text, r.Goal, count, amount(measured.Median)+" "+string(r.Unit), span(measured, amount),
 			r.baseline(), r.ratio(), r.target(), r.verdict())
 	}
+	for _, doubt := range doubts(rows) {
+		fmt.Fprintln(&text, "? "+doubt)
+	}
 	_, err := io.WriteString(out, text.String())
 	return err
+}
+
+// doubts lists each reason once.
+func doubts(rows []Row) []string {
+	var all []string
+	for _, r := range rows {
+		if r.Doubt != "" && !slices.Contains(all, r.Doubt) {
+			all = append(all, r.Doubt)
+		}
+	}
+	return all
 }
 
 func line(out *strings.Builder, goal, count, measured, spread, baseline, ratio, target, met string) {
@@ -104,6 +119,8 @@ func (r Row) target() string {
 
 func (r Row) verdict() string {
 	switch met, known := r.Met(); {
+	case r.Doubt != "":
+		return "?"
 	case !known:
 		return none
 	case met:
@@ -126,6 +143,9 @@ func WriteJSON(out io.Writer, rows []Row) error {
 		}
 		if r.Target.MostRatio > 0 {
 			d["targetRatio"] = r.Target.MostRatio
+		}
+		if r.Doubt != "" {
+			d["doubt"] = r.Doubt
 		}
 		if met, known := r.Met(); known {
 			d["met"] = met
