@@ -69,8 +69,10 @@ func (p *pool) get(t *testing.T, name string, change func(*mesh.FleetFile)) *sit
 	}
 	if s == nil {
 		s = newSite(t, mesh.Config{Fleet: change})
-		s.start(t)
+		s.spoilt = true // if it does not start
 		p.sites[name] = s
+		s.start(t)
+		s.spoilt = false
 	}
 	t.Cleanup(func() { s.look(t) })
 	s.reset(t)
