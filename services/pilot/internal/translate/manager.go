@@ -90,12 +90,17 @@ func (s *Set) httpFilters(m manager) []*hcmv3.HttpFilter {
 	if m.faults {
 		out = append(out, &hcmv3.HttpFilter{
 			Name:       faultFilter,
+			Disabled:   true, // a route with a fault switches it on
 			ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&faultv3.HTTPFault{})},
 		})
 	}
 	return append(out, &hcmv3.HttpFilter{
-		Name:       "envoy.filters.http.router",
-		ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&routerv3.Router{})},
+		Name: "envoy.filters.http.router",
+		ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&routerv3.Router{
+			// Counters by status code, made and looked up for each request; the listener
+			// has those by class. Nobody reads the proxies' headers about themselves.
+			DynamicStats: wrapperspb.Bool(false), SuppressEnvoyHeaders: true,
+		})},
 	})
 }
 

@@ -9,10 +9,11 @@ import (
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
 	alsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/grpc/v3"
 	authzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+	setv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_metadata/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	metadatav3 "github.com/envoyproxy/go-control-plane/envoy/type/metadata/v3"
 	tracingv3 "github.com/envoyproxy/go-control-plane/envoy/type/tracing/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
@@ -42,9 +43,27 @@ const (
 	serviceField = "service"
 )
 
-// policyFilters are the filters of an inbound listener.
+// reportFilter marks the requests of the routes that switch it on for the access log,
+// which asks for the mark. The log's filter could look at the route itself by a CEL
+// expression; that costs every request of every route 3 to 5 % of processor time, and
+// the mark costs those that bear it next to nothing.
+const reportFilter = "outrigger.report"
+
+// policyFilters are the filters of an inbound listener. The mark is set first, so that
+// what mixer refuses is recorded as well.
 func policyFilters() []*hcmv3.HttpFilter {
-	return []*hcmv3.HttpFilter{policyFilter(denyFilter, false), policyFilter(allowFilter, true)}
+	return []*hcmv3.HttpFilter{markFilter(), policyFilter(denyFilter, false), policyFilter(allowFilter, true)}
+}
+
+func markFilter() *hcmv3.HttpFilter {
+	return &hcmv3.HttpFilter{
+		Name:     reportFilter,
+		Disabled: true,
+		ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&setv3.Config{Metadata: []*setv3.Metadata{{
+			MetadataNamespace: metadataKey,
+			Value:             &structpb.Struct{Fields: map[string]*structpb.Value{reportKey: structpb.NewBoolValue(true)}},
+		}}})},
+	}
 }
 
 func policyFilter(name string, allow bool) *hcmv3.HttpFilter {
@@ -109,10 +128,7 @@ func (c concern) apply(r *routev3.Route, service string) {
 		if f.timeout == 0 {
 			continue
 		}
-		if r.TypedPerFilterConfig == nil {
-			r.TypedPerFilterConfig = map[string]*anypb.Any{}
-		}
-		r.TypedPerFilterConfig[f.name] = pack(&routev3.FilterConfig{Config: pack(&authzv3.ExtAuthzPerRoute{
+		setFilter(r, f.name, &routev3.FilterConfig{Config: pack(&authzv3.ExtAuthzPerRoute{
 			Override: &authzv3.ExtAuthzPerRoute_CheckSettings{CheckSettings: &authzv3.CheckSettings{
 				ContextExtensions: map[string]string{classKey: f.class, serviceKey: service},
 				ServiceOverride: &authzv3.CheckSettings_GrpcService{
@@ -122,22 +138,33 @@ func (c concern) apply(r *routev3.Route, service string) {
 		})})
 	}
 	if c.report {
+		setFilter(r, reportFilter, &routev3.FilterConfig{Config: &anypb.Any{}})
 		r.Metadata = &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{metadataKey: {Fields: map[string]*structpb.Value{
-			reportKey: structpb.NewBoolValue(true), serviceField: structpb.NewStringValue(service),
+			serviceField: structpb.NewStringValue(service),
 		}}}}
 	}
+}
+
+// setFilter switches a filter on for a route.
+func setFilter(r *routev3.Route, name string, config *routev3.FilterConfig) {
+	if r.TypedPerFilterConfig == nil {
+		r.TypedPerFilterConfig = map[string]*anypb.Any{}
+	}
+	r.TypedPerFilterConfig[name] = pack(config)
 }
 
 // reportLog sends the requests of routes that some rule records to mixer.
 func reportLog() *accesslogv3.AccessLog {
 	return &accesslogv3.AccessLog{
 		Name: "envoy.access_loggers.http_grpc",
-		Filter: &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ExtensionFilter{
-			ExtensionFilter: &accesslogv3.ExtensionFilter{
-				Name: "envoy.access_loggers.extension_filters.cel",
-				ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{TypedConfig: pack(&celv3.ExpressionFilter{
-					Expression: fmt.Sprintf("xds.route_metadata.filter_metadata[%q][%q] == true", metadataKey, reportKey),
-				})},
+		Filter: &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_MetadataFilter{
+			MetadataFilter: &accesslogv3.MetadataFilter{
+				Matcher: &matcherv3.MetadataMatcher{
+					Filter: metadataKey,
+					Path:   []*matcherv3.MetadataMatcher_PathSegment{{Segment: &matcherv3.MetadataMatcher_PathSegment_Key{Key: reportKey}}},
+					Value:  &matcherv3.ValueMatcher{MatchPattern: &matcherv3.ValueMatcher_BoolMatch{BoolMatch: true}},
+				},
+				MatchIfKeyNotFound: wrapperspb.Bool(false),
 			},
 		}},
 		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: pack(&alsv3.HttpGrpcAccessLogConfig{
