@@ -78,6 +78,19 @@ func TestALaterStepRunsAfterAFailedOne(t *testing.T) {
 	}
 }
 
+func TestAStepForAllModulesAtOnce(t *testing.T) {
+	r, out := repository(t, map[string]string{"a/x": "", "b/x": ""})
+	r.modules = []string{"a", "b"}
+	results := r.Run(t.Context(), []group{{Name: "g", Limit: time.Minute, Steps: []step{
+		{Run: []string{"sh", "-c", "echo $# $1 $2 $GOWORK", "sh", "{modules}/..."}, Workspace: true},
+		{Run: []string{"sh", "-c", "echo alone $GOWORK"}},
+	}}})
+	want := "2 ./a/... ./b/... " + filepath.Join(r.root, "go.work") + "\nalone off\n"
+	if results[0].state != passed || !strings.Contains(out.String(), want) {
+		t.Errorf("result %+v, want %q in the output:\n%s", results[0], want, out)
+	}
+}
+
 func TestAGroupIsEndedAtItsLimitWithAllItsProcesses(t *testing.T) {
 	r, _ := repository(t, nil)
 	began := time.Now()

@@ -130,14 +130,29 @@ func (r runner) step(ctx context.Context, s step, dir string) error {
 	case s.User:
 		return r.asUser(ctx, s, dir)
 	}
-	run := make([]string, len(s.Run))
-	for i, word := range s.Run {
-		run[i] = strings.ReplaceAll(word, "{root}", r.root)
+	var change func(*exec.Cmd)
+	if s.Workspace {
+		change = func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, "GOWORK="+filepath.Join(r.root, "go.work")) }
 	}
-	if strings.HasPrefix(run[0], ".tools/") {
-		run[0] = filepath.Join(r.root, run[0])
+	return r.command(ctx, r.words(s.Run), dir, change)
+}
+
+// words is the command that stands in the table as "run".
+func (r runner) words(run []string) []string {
+	var all []string
+	for _, word := range run {
+		if !strings.Contains(word, "{modules}") {
+			all = append(all, word)
+			continue
+		}
+		for _, dir := range r.modules {
+			all = append(all, strings.ReplaceAll(word, "{modules}", "./"+dir))
+		}
 	}
-	return r.command(ctx, run, dir, nil)
+	if strings.HasPrefix(all[0], ".tools/") {
+		all[0] = filepath.Join(r.root, all[0])
+	}
+	return all
 }
 
 // command runs in a folder below the repository, in a process group of its own, with no

@@ -36,10 +36,12 @@ type group struct {
 // step is one command of a group.
 type step struct {
 	About string   `yaml:"about"`
-	Run   []string `yaml:"run"`
+	Run   []string `yaml:"run"`  // a word with {modules} stands once for every module
 	Dir   string   `yaml:"dir"`  // below the repository
 	Each  bool     `yaml:"each"` // once in every module
 	User  bool     `yaml:"user"` // as an ordinary user
+	// Workspace runs it with all modules at once, not with one alone.
+	Workspace bool `yaml:"workspace"`
 }
 
 // moduleNeeds are what the tests of a module need of the machine.
