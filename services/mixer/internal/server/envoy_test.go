@@ -132,7 +132,7 @@ func (m *mesh) log(ctx context.Context, body []byte) (string, error) {
 
 // compress writes attributes with message words only; strings that begin with "int:" or
 // "ip:" become what they say.
-func compress(t *testing.T, in map[string]any) *istiomixerv1.CompressedAttributes {
+func compress(t testing.TB, in map[string]any) *istiomixerv1.CompressedAttributes {
 	t.Helper()
 	out := &istiomixerv1.CompressedAttributes{
 		Strings: map[int32]int32{}, Int64S: map[int32]int64{}, StringMaps: map[int32]*istiomixerv1.StringMap{},
@@ -162,7 +162,7 @@ func compress(t *testing.T, in map[string]any) *istiomixerv1.CompressedAttribute
 
 // references shows what an answer depends on, for a client that knows one word only, so
 // that all others are in the message.
-func references(t *testing.T, refs *istiomixerv1.ReferencedAttributes) []string {
+func references(t testing.TB, refs *istiomixerv1.ReferencedAttributes) []string {
 	t.Helper()
 	word := func(i int32) string {
 		if i == 0 {

@@ -47,7 +47,7 @@ var update = flag.Bool("update", false, "rewrite the wanted output in testdata")
 // mesh is a whole mixer without bus, on a connection in memory. The caller of a call is
 // named in its context, as TLS would name it.
 type mesh struct {
-	t        *testing.T
+	t        testing.TB
 	world    *dispatch.World
 	conn     *grpc.ClientConn
 	lines    *bytes.Buffer
