@@ -5,8 +5,10 @@ package pilot
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/outrigger-mesh/outrigger/internal/run"
 	"github.com/outrigger-mesh/outrigger/internal/telemetry"
@@ -45,7 +47,9 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	regs := registry.NewService(registry.Config{Self: cfg.Identity.ID, AnyAddress: cfg.Mesh.AnyAddress}, buses.registered, buses.registry, tel.Log)
+	regs := registry.NewService(registry.Config{
+		Self: cfg.Identity.ID, AnyAddress: cfg.Mesh.AnyAddress, Gateways: slices.Collect(maps.Values(p.gateways)),
+	}, buses.registered, buses.registry, tel.Log)
 	api, err := parts{own, buses, mesh, table, in, regs}.listen(cfg, p, tel)
 	if err != nil {
 		return err

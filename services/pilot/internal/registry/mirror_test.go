@@ -11,6 +11,7 @@ import (
 
 	"github.com/outrigger-mesh/outrigger/internal/bus"
 	"github.com/outrigger-mesh/outrigger/internal/fault"
+	"github.com/outrigger-mesh/outrigger/internal/spiffe"
 	busv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/bus/v1"
 	configv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/config/v1"
 )
@@ -93,6 +94,7 @@ func TestFreeAddressesAreDistinctAndWithinRange(t *testing.T) {
 func TestAdmit(t *testing.T) {
 	key := workloadKey("default", "a")
 	spec := workload("a", "10.77.1.1", "acct", 0).Envelope.GetObject().GetWorkload()
+	gateways := []spiffe.ID{account(t, "default", "gate"), account(t, "elsewhere", "doors")}
 	for name, c := range map[string]struct {
 		entries []bus.Entry
 		want    []string
@@ -105,10 +107,45 @@ func TestAdmit(t *testing.T) {
 		"address of other": {entries: []bus.Entry{workload("b", "10.77.1.1", "other", 3)}, fault: fault.Conflict},
 		"address reused": {entries: []bus.Entry{workload("b", "10.77.1.1", "acct", 3)},
 			want: []string{"put Workload default/a  based on 0", "delete Workload default/b  based on 3"}},
+		"address of a gateway":                  {entries: []bus.Entry{workload("b", "10.77.1.1", "gate", 3)}, want: []string{"put Workload default/a  based on 0"}},
+		"name of a gateway":                     {entries: []bus.Entry{workload("a", "10.77.1.1", "gate", 3)}, fault: fault.Conflict},
+		"address of a gateway's name elsewhere": {entries: []bus.Entry{workload("b", "10.77.1.1", "doors", 3)}, fault: fault.Conflict},
 	} {
-		writes, err := admit(key, spec, c.entries)
+		writes, err := admit(key, spec, c.entries, gateways)
 		if fault.Of(err) != c.fault || (err != nil) != (c.fault != 0) {
 			t.Errorf("%s: got %v, want %v", name, err, c.fault)
+		}
+		if d := cmp.Diff(c.want, lines(writes)); d != "" {
+			t.Errorf("%s: (-want +got)\n%s", name, d)
+		}
+	}
+}
+
+func account(t *testing.T, namespace, name string) spiffe.ID {
+	t.Helper()
+	id, err := spiffe.New("cluster.local", namespace, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// Two gateways of one machine have one address; each may come and be renewed, and
+// makes room only for another of its own account.
+func TestGatewaysShareAnAddress(t *testing.T) {
+	gateways := []spiffe.ID{account(t, "default", "in"), account(t, "default", "out")}
+	in, out, app := workload("in", "10.77.0.1", "in", 1), workload("out", "10.77.0.1", "out", 2), workload("app", "10.77.0.1", "app", 3)
+	for name, c := range map[string]struct {
+		next bus.Entry
+		want []string
+	}{
+		"renewed beside others":        {in, nil},
+		"another of the same account":  {workload("in-2", "10.77.0.1", "in", 0), []string{"put Workload default/in-2  based on 0", "delete Workload default/in  based on 1"}},
+		"one that has an address anew": {workload("out", "10.77.0.9", "out", 0), []string{"put Workload default/out  based on 2"}},
+	} {
+		writes, err := admit(c.next.Key, c.next.Envelope.GetObject().GetWorkload(), []bus.Entry{in, out, app}, gateways)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 		if d := cmp.Diff(c.want, lines(writes)); d != "" {
 			t.Errorf("%s: (-want +got)\n%s", name, d)

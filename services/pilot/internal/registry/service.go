@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/outrigger-mesh/outrigger/internal/bus"
 	"github.com/outrigger-mesh/outrigger/internal/fault"
 	"github.com/outrigger-mesh/outrigger/internal/rpc"
+	"github.com/outrigger-mesh/outrigger/internal/spiffe"
 	"github.com/outrigger-mesh/outrigger/internal/telemetry"
 	busv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/bus/v1"
 	configv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/config/v1"
@@ -27,6 +29,9 @@ type Config struct {
 	// AnyAddress lets a workload register an address that it does not call from, as
 	// workloads behind a translation of addresses must.
 	AnyAddress bool
+	// Gateways are the identities of gateways. They serve under their own ports only,
+	// and may share an address with each other and with others.
+	Gateways []spiffe.ID
 }
 
 // Service implements pilotv1.RegistryServiceServer, but for WatchNames.
@@ -63,7 +68,7 @@ func (s *Service) RegisterWorkload(ctx context.Context, req *pilotv1.RegisterWor
 	if !loaded {
 		return nil, fault.Unavailable.Errorf("register %s: waiting for the bus", key)
 	}
-	writes, err := admit(key, req.GetWorkload(), entries)
+	writes, err := admit(key, req.GetWorkload(), entries, s.cfg.Gateways)
 	if err != nil {
 		return nil, err
 	}
@@ -121,8 +126,8 @@ func checkAddress(address string, caller rpc.Caller, anyAddress bool) error {
 
 // admit returns the writes of a registration, none if nothing changes. An address has
 // one workload: an older one of the same account makes room, of another is in the way
-// until its lease ends.
-func admit(key bus.Key, w *configv1.Workload, entries []bus.Entry) ([]bus.Write, error) {
+// until its lease ends, unless one of the two is a gateway.
+func admit(key bus.Key, w *configv1.Workload, entries []bus.Entry, gateways []spiffe.ID) ([]bus.Write, error) {
 	next := &configv1.Object{
 		Kind: key.Kind, ApiVersion: "outrigger.dev/v1", Metadata: &configv1.Metadata{Name: key.Name, Namespace: key.Namespace},
 		Spec: &configv1.Object_Workload{Workload: w},
@@ -135,9 +140,11 @@ func admit(key bus.Key, w *configv1.Workload, entries []bus.Entry) ([]bus.Write,
 		switch {
 		case old == nil, !same && old.GetAddress() != w.GetAddress():
 			continue
+		case !same && !sameAccount(key, w, e) && (among(gateways, key, w) || among(gateways, e.Key, old)):
+			continue
 		case e.Envelope.GetOrigin() != originAgent:
 			return nil, fault.Conflict.Errorf("register %s: %s is there from %s", key, e.Key, e.Envelope.GetOrigin())
-		case old.GetAccount() != w.GetAccount() || e.Key.Namespace != key.Namespace:
+		case !sameAccount(key, w, e):
 			return nil, fault.Conflict.Errorf("register %s: %s of another account holds its name or address until its lease ends", key, e.Key)
 		case same && proto.Equal(e.Envelope.GetObject(), next):
 			return nil, nil
@@ -148,6 +155,17 @@ func admit(key bus.Key, w *configv1.Workload, entries []bus.Entry) ([]bus.Write,
 		}
 	}
 	return writes, nil
+}
+
+func sameAccount(key bus.Key, w *configv1.Workload, e bus.Entry) bool {
+	return e.Envelope.GetObject().GetWorkload().GetAccount() == w.GetAccount() && e.Key.Namespace == key.Namespace
+}
+
+// among reports whether the account of w is one of ids.
+func among(ids []spiffe.ID, key bus.Key, w *configv1.Workload) bool {
+	return slices.ContainsFunc(ids, func(id spiffe.ID) bool {
+		return id.Namespace() == key.Namespace && id.Account() == w.GetAccount()
+	})
 }
 
 func deletion(e bus.Entry) bus.Write {
