@@ -13,13 +13,18 @@ var factNames = [...]string{"labels", "name", "namespace", "service", "serviceAc
 // its account is the one in the peer's certificate, else of the certificate alone. user
 // is the URI in the certificate, "" without one. What the registry knows better, or
 // knows to be somebody else's, hides what was sent (a nil value); a peer about whom it
-// knows nothing keeps what was sent.
+// knows nothing keeps what was sent. A workload that no service stands for, as a
+// gateway is, has its account for a service, unless that is the name of one.
 func (s *Snapshot) Source(address netip.Addr, user string) map[string]any {
 	out := map[string]any{}
 	id, err := spiffe.Parse(user)
 	if err == nil && id.TrustDomain() == s.domain {
 		if w, ok := s.Peer(address, id); ok {
-			return s.facts(w, "source.")
+			out = s.facts(w, "source.")
+			if host := s.host(w.Account, w.Namespace); len(w.Services) == 0 && s.services[host] == nil {
+				out["source.service"] = host
+			}
+			return out
 		}
 		hide(out)
 		out["source.namespace"], out["source.serviceAccount"] = id.Namespace(), id.Account()

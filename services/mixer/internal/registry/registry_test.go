@@ -37,6 +37,9 @@ func world() *Snapshot {
 		workload("default", "twin-b", "twins", "10.77.1.5", nil),
 		workload("default", "legacy", "", "10.77.1.6", v("legacy", "v1")),
 		workload("default", "broken", "x", "not an address", nil),
+		workload("outrigger-system", "ingress", "ingress", "10.77.0.1", map[string]string{"app": "ingress"}),
+		workload("outrigger-system", "egress", "egress", "10.77.0.1", map[string]string{"app": "egress"}),
+		workload("default", "impostor", "nothing", "10.77.1.7", nil),
 	}, "cluster.local", 7)
 }
 
@@ -70,6 +73,16 @@ func TestSource(t *testing.T) {
 		{"no SPIFFE ID", "10.77.1.3", "https://reviews", hidden},
 		{"plain text from a workload", "10.77.1.3", "", hidden},
 		{"workload without account", "10.77.1.6", id + "", hidden},
+		{"a gateway, of two at one address", "10.77.0.1", "spiffe://cluster.local/ns/outrigger-system/sa/ingress", map[string]any{
+			"source.labels": map[string]string{"app": "ingress"}, "source.name": "ingress", "source.namespace": "outrigger-system",
+			"source.serviceAccount": "ingress", "source.service": "ingress.outrigger-system.svc.cluster.local",
+			"source.uid": "outrigger://ingress.outrigger-system", "source.domain": "cluster.local",
+		}},
+		{"a workload at a gateway's address", "10.77.0.1", id + "ingress", certificate("ingress")},
+		{"an account with a service's name", "10.77.1.7", id + "nothing", map[string]any{
+			"source.labels": map[string]string{}, "source.name": "impostor", "source.namespace": "default",
+			"source.serviceAccount": "nothing", "source.service": nil, "source.uid": "outrigger://impostor.default", "source.domain": "cluster.local",
+		}},
 		{"plain text from outside", "192.0.2.1", "", map[string]any{}},
 	} {
 		var a netip.Addr
@@ -125,8 +138,8 @@ func TestWhoIsBehindAService(t *testing.T) {
 			t.Errorf("%s is behind %s: %v, want %v", id, c.host, got, c.want)
 		}
 	}
-	if services, workloads := s.Sizes(); services != 4 || workloads != 6 {
-		t.Errorf("%d services and %d workloads, want 4 and 6", services, workloads)
+	if services, workloads := s.Sizes(); services != 4 || workloads != 9 {
+		t.Errorf("%d services and %d workloads, want 4 and 9", services, workloads)
 	}
 }
 

@@ -90,7 +90,7 @@ func (s *Snapshot) add(o *configv1.Object) {
 func (s *Snapshot) serve(o *configv1.Object, workloads []*Workload) {
 	meta, spec := o.GetMetadata(), o.GetService()
 	svc := &Service{
-		Host: meta.GetName() + "." + meta.GetNamespace() + ".svc." + s.domain,
+		Host: s.host(meta.GetName(), meta.GetNamespace()),
 		Name: meta.GetName(), Namespace: meta.GetNamespace(), accounts: map[string]bool{},
 	}
 	s.services[svc.Host] = svc
@@ -103,6 +103,10 @@ func (s *Snapshot) serve(o *configv1.Object, workloads []*Workload) {
 			svc.accounts[w.Account] = true
 		}
 	}
+}
+
+func (s *Snapshot) host(name, namespace string) string {
+	return name + "." + namespace + ".svc." + s.domain
 }
 
 func selects(selector, labels map[string]string) bool {
