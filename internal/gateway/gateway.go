@@ -1,8 +1,8 @@
 // Package gateway is a service that runs an edge Envoy: it gets the gateway's
 // certificate and gives it to Envoy over SDS, keeps Envoy running and takes it over
 // after a restart of its own, and serves status and drain as gRPC and REST. In: a
-// Config, and the role that the service plays. Out: a gateway that pilot programs. It
-// knows no routes: those are between pilot and Envoy.
+// Config, and the role that the service plays. Out: a gateway that pilot programs, and
+// its entry in pilot's registry. It knows no routes: those are between pilot and Envoy.
 package gateway
 
 import (
@@ -65,6 +65,7 @@ func Run(ctx context.Context, role envoy.Role, cfg Config) error {
 	g.Add("sds", proxy.sds.Run)
 	g.Add("grpc", grpc.Run)
 	g.Add("rest", web.Run)
+	g.Add("registration", newRegistration(set, proxy, tel.Log).run)
 	g.Add("envoy", proxy.run)
 	g.Add("watch", proxy.watch.Run)
 	return g.Run(ctx)

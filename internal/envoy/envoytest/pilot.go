@@ -27,6 +27,7 @@ type Pilot struct {
 	Address netip.AddrPort
 
 	t       testing.TB
+	mux     *http.ServeMux
 	mu      sync.Mutex
 	world   World
 	changed chan struct{} // closed and replaced by Set
@@ -45,11 +46,12 @@ func NewPilot(t testing.TB, settings *tls.Config) *Pilot {
 	if err != nil {
 		t.Fatal(err)
 	}
+	mux := http.NewServeMux()
 	p := &Pilot{
+		mux:     mux,
 		Address: l.Addr().(*net.TCPAddr).AddrPort(), t: t,
 		changed: make(chan struct{}), acks: make(chan struct{}), acked: map[string]uint64{},
 	}
-	mux := http.NewServeMux()
 	const service = "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
 	for method, delta := range map[string]bool{"StreamAggregatedResources": false, "DeltaAggregatedResources": true} {
 		mux.HandleFunc(service+method, func(w http.ResponseWriter, r *http.Request) { p.serve(w, r, delta) })
@@ -61,6 +63,9 @@ func NewPilot(t testing.TB, settings *tls.Config) *Pilot {
 	t.Cleanup(p.close)
 	return p
 }
+
+// Handle has another service answer calls below prefix, "/<service>/".
+func (p *Pilot) Handle(prefix string, h http.Handler) { p.mux.Handle(prefix, h) }
 
 // Close ends every stream and takes no more.
 func (p *Pilot) Close() { p.close() }

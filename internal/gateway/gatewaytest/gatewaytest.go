@@ -38,6 +38,7 @@ func Run(t *testing.T, pkg string, role envoy.Role) {
 		"ready when Envoy has config, then drained": readyThenDrained,
 		"only administrators may ask":               administrators,
 		"killed and started again":                  killed,
+		"others know whose requests these are":      registered,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, newGateway(t, binary, role)) })
 	}
@@ -51,6 +52,7 @@ type gateway struct {
 	dir     string
 	ca      *identitytest.Authority
 	pilot   *envoytest.Pilot
+	entries *registry
 	listen  netip.AddrPort
 	grpc    netip.AddrPort
 	ops     netip.AddrPort
@@ -63,6 +65,7 @@ func newGateway(t *testing.T, binary string, role envoy.Role) *gateway {
 		listen: envoytest.FreePort(t), grpc: envoytest.FreePort(t), ops: envoytest.FreePort(t),
 	}
 	g.pilot = envoytest.NewPilot(t, g.ca.Source(system, "pilot").ServerTLS(true))
+	g.entries = newRegistry(g.pilot)
 	g.ca.Life = 6 * time.Second
 	g.sockets = filepath.Join(g.dir, "run")
 	if err := os.Mkdir(g.sockets, 0o700); err != nil {
