@@ -33,7 +33,7 @@ func TestE2E06Policy(t *testing.T) {
 		test func(t *testing.T)
 	}{
 		{"deny by label", s.testDeny}, {"whitelist", s.testWhitelist}, {"deny by header", s.testDenyHeader},
-		{"metric", s.testMetric}, {"log", s.testLogEntry}, {"no rule no question", s.testNoCost}, {"its own API", s.testMixerAPI},
+		{"metric", s.testMetric}, {"gateway", s.testGateway}, {"log", s.testLogEntry}, {"no rule no question", s.testNoCost}, {"its own API", s.testMixerAPI},
 		{"mixer away", func(t *testing.T) { s.testUnavailable(t, r) }},
 	} {
 		t.Run(part.name, func(t *testing.T) {
