@@ -128,13 +128,14 @@ func (c concern) apply(r *routev3.Route, service string) {
 		if f.timeout == 0 {
 			continue
 		}
+		settings := &authzv3.CheckSettings{ContextExtensions: map[string]string{classKey: f.class, serviceKey: service}}
+		if f.timeout != model.DefaultPolicyTimeout {
+			// Envoy looks a client up by the hash of this at every request, so it is said
+			// only where it says something.
+			settings.ServiceOverride = &authzv3.CheckSettings_GrpcService{GrpcService: grpcService(mixerCluster, f.timeout)}
+		}
 		setFilter(r, f.name, &routev3.FilterConfig{Config: pack(&authzv3.ExtAuthzPerRoute{
-			Override: &authzv3.ExtAuthzPerRoute_CheckSettings{CheckSettings: &authzv3.CheckSettings{
-				ContextExtensions: map[string]string{classKey: f.class, serviceKey: service},
-				ServiceOverride: &authzv3.CheckSettings_GrpcService{
-					GrpcService: grpcService(mixerCluster, f.timeout),
-				},
-			}},
+			Override: &authzv3.ExtAuthzPerRoute_CheckSettings{CheckSettings: settings},
 		})})
 	}
 	if c.report {
