@@ -16,11 +16,13 @@ func TestEnvoyTakesBothConfigs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, server, err := bare.Pair{Server: netip.MustParseAddr("10.77.1.200"), App: 9080}.Configs()
+	files, err := bare.Pair{
+		Server: netip.MustParseAddr("10.77.1.200"), Policy: netip.MustParseAddr("10.77.1.201"), App: 9080,
+	}.Files()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string][]byte{"client": client, "server": server} {
+	for name, text := range map[string][]byte{"client": files.Client, "server": files.Server} {
 		path := filepath.Join(t.TempDir(), name+".json")
 		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)

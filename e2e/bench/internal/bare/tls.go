@@ -4,9 +4,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net/url"
@@ -46,15 +48,21 @@ func newAuthority() (*authority, error) {
 
 func id(name string) string { return "spiffe://bare/" + name }
 
-// context is the common TLS context of one that proves to be name and wants to see peer.
-func (a *authority) context(name, peer string) (object, error) {
+// Identity proves who somebody is, and whom to believe.
+type Identity struct {
+	// Certificate, Key and Authority are PEM.
+	Certificate, Key, Authority string
+}
+
+// sign returns the identity of somebody.
+func (a *authority) sign(name string) (Identity, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("key of bare %s: %w", name, err)
+		return Identity{}, fmt.Errorf("key of bare %s: %w", name, err)
 	}
 	uri, err := url.Parse(id(name))
 	if err != nil {
-		return nil, fmt.Errorf("certificate of bare %s: %w", name, err)
+		return Identity{}, fmt.Errorf("certificate of bare %s: %w", name, err)
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), URIs: []*url.URL{uri},
@@ -63,24 +71,47 @@ func (a *authority) context(name, peer string) (object, error) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
 	if err != nil {
-		return nil, fmt.Errorf("certificate of bare %s: %w", name, err)
+		return Identity{}, fmt.Errorf("certificate of bare %s: %w", name, err)
 	}
 	secret, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return nil, fmt.Errorf("key of bare %s: %w", name, err)
+		return Identity{}, fmt.Errorf("key of bare %s: %w", name, err)
 	}
-	return object{
-		"tls_params": object{"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"},
-		"tls_certificates": list{object{
-			"certificate_chain": inline("CERTIFICATE", der), "private_key": inline("PRIVATE KEY", secret),
-		}},
-		"validation_context": object{
-			"trusted_ca":                    inline("CERTIFICATE", a.cert.Raw),
-			"match_typed_subject_alt_names": list{object{"san_type": "URI", "matcher": object{"exact": id(peer)}}},
-		},
+	return Identity{
+		Certificate: text("CERTIFICATE", der), Key: text("PRIVATE KEY", secret), Authority: text("CERTIFICATE", a.cert.Raw),
 	}, nil
 }
 
-func inline(kind string, der []byte) object {
-	return object{"inline_string": string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))}
+// context is the common TLS context of one that wants to see peer.
+func (i Identity) context(peer string) object {
+	inline := func(pem string) object { return object{"inline_string": pem} }
+	return object{
+		"tls_params":       object{"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"},
+		"tls_certificates": list{object{"certificate_chain": inline(i.Certificate), "private_key": inline(i.Key)}},
+		"validation_context": object{
+			"trusted_ca":                    inline(i.Authority),
+			"match_typed_subject_alt_names": list{object{"san_type": "URI", "matcher": object{"exact": id(peer)}}},
+		},
+	}
+}
+
+// ServerTLS is what the policy server serves with: whoever calls must show a
+// certificate of the pair's authority.
+func (i Identity) ServerTLS() (*tls.Config, error) {
+	cert, err := tls.X509KeyPair([]byte(i.Certificate), []byte(i.Key))
+	if err != nil {
+		return nil, fmt.Errorf("identity of the policy server: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM([]byte(i.Authority)) {
+		return nil, errors.New("identity of the policy server: no authority")
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert},
+		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: roots,
+	}, nil
+}
+
+func text(kind string, der []byte) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 }

@@ -4,6 +4,7 @@ package command
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -15,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/outrigger-mesh/outrigger/e2e/bench/internal/bare"
+	"github.com/outrigger-mesh/outrigger/e2e/bench/internal/decide"
 	"github.com/outrigger-mesh/outrigger/e2e/bench/internal/figure"
 	"github.com/outrigger-mesh/outrigger/e2e/bench/internal/measure"
 	"github.com/outrigger-mesh/outrigger/e2e/bench/internal/probe"
@@ -45,9 +48,34 @@ func Run(args []string, out, progress io.Writer) error {
 			return beside(ctx, args, "control", orders())
 		case "serve":
 			return beside(ctx, args, "listen", probe.Answer())
+		case "decide":
+			return decideAt(ctx, args)
 		}
 	}
 	return bench(ctx, args, out, progress)
+}
+
+// decideAt serves as the bare Envoys' policy server at the address in a flag.
+func decideAt(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
+	at := flags.String("listen", "", "`address` to listen on")
+	path := flags.String("identity", "", "`file` of its certificate and key")
+	if err := flags.Parse(args[1:]); err != nil {
+		return usage{err}
+	}
+	text, err := os.ReadFile(*path)
+	if err != nil {
+		return fmt.Errorf("identity: %w", err)
+	}
+	var identity bare.Identity
+	if err := json.Unmarshal(text, &identity); err != nil {
+		return fmt.Errorf("identity %s: %w", *path, err)
+	}
+	config, err := identity.ServerTLS()
+	if err != nil {
+		return err
+	}
+	return decide.Serve(ctx, *at, config)
 }
 
 func orders() http.Handler {

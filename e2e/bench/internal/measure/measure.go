@@ -41,7 +41,7 @@ func Quick(root mesh.Root, self string, progress io.Writer) Config {
 		Root: root, Self: self, Progress: progress,
 		Starts: true, Changes: true, Memory: true, Path: true,
 		Runs: 5, Applies: 50,
-		Slices: 3, Slice: 2 * time.Second, Warmup: 500 * time.Millisecond, Rate: 1000, Connections: 10,
+		Slices: 6, Slice: time.Second, Warmup: 250 * time.Millisecond, Rate: 1000, Connections: 10,
 		MemoryAfter: time.Minute, MemoryFor: time.Minute, MemoryEvery: 2 * time.Second, TTL: time.Minute,
 	}
 }
@@ -49,7 +49,7 @@ func Quick(root mesh.Root, self string, progress io.Writer) Config {
 // Full is the whole measurement.
 func Full(root mesh.Root, self string, progress io.Writer) Config {
 	c := Quick(root, self, progress)
-	c.Slices = 5
+	c.Slices = 15
 	c.MemoryAfter, c.TTL = 10*time.Minute, 10*time.Minute
 	return c
 }

@@ -28,31 +28,37 @@ type variant struct {
 	order  probe.Order
 	pids   []int // of both proxies
 
-	latencies []float64     // of the run under way, in microseconds
-	spent     time.Duration // by both proxies in the run under way
-	asked     int           // in the run under way
+	spent  time.Duration // by both proxies in the run under way
+	asked  int           // in the run under way
+	slices [2][]float64  // 50th and 99th percentile of each slice of the run under way
 
 	sent, late int // in all runs
 
-	p50, p99, cpu []float64 // of each run, in microseconds
+	// Of each run, in microseconds. A percentile of a run is the median of its slices':
+	// what holds the machine up for a moment then is in one slice and not in the run.
+	p50, p99, cpu []float64
 }
 
 // Names of the variants; the services of those in the mesh have the same ones.
 const (
-	bareName     = "bare"
 	plainName    = "plain"
 	reportedName = "reported"
 	checkedName  = "checked"
 )
 
+// variants come in pairs: a way through bare Envoys, and the same through the mesh.
 func (b *bench) variants() []*variant {
 	order := probe.Order{Rate: b.Rate, Connections: b.Connections, Warmup: b.Warmup, Length: b.Slice}
-	order.Address, order.Host = local(bare.LocalPort).String(), bareName
-	all := []*variant{{name: bareName, client: bareClientHost, server: bareServerHost, order: order}}
-	for _, name := range []string{plainName, reportedName, checkedName} {
-		order.Address = net.JoinHostPort(name, strconv.Itoa(appPort))
-		order.Host = name
-		all = append(all, &variant{name: name, client: clientHost, server: name, order: order})
+	var all []*variant
+	for _, pair := range []struct {
+		way  bare.Way
+		name string
+	}{{bare.Plain, plainName}, {bare.Recorded, reportedName}, {bare.Checked, checkedName}} {
+		order.Host = pair.name
+		order.Address = local(pair.way.LocalPort()).String()
+		all = append(all, &variant{name: "bare", client: bareClientHost, server: bareServerHost, order: order})
+		order.Address = net.JoinHostPort(pair.name, strconv.Itoa(appPort))
+		all = append(all, &variant{name: pair.name, client: clientHost, server: pair.name, order: order})
 	}
 	return all
 }
@@ -60,7 +66,7 @@ func (b *bench) variants() []*variant {
 // path measures requests through the mesh and through bare Envoys.
 func (b *bench) path(ctx context.Context) ([]figure.Row, error) {
 	all := b.variants()
-	b.say("starting a mesh of a client, %d servers and two bare Envoys", len(all)-1)
+	b.say("starting a mesh of a client and %d servers, and two bare Envoys", len(all)/2)
 	cfg := mesh.Config{
 		Root: b.Root, Fleet: b.pathFleet([]string{plainName, reportedName, checkedName}), Before: writeBare,
 	}
@@ -99,17 +105,18 @@ func warm(ctx context.Context, m *mesh.Mesh, all []*variant) error {
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("%s does not answer: %w", v.name, err)
+			return fmt.Errorf("%s (%s) does not answer: %w", v.order.Address, v.name, err)
 		}
 	}
 	return nil
 }
 
-// pathRun measures all variants by turns; who is first changes from slice to slice.
+// pathRun measures all variants by turns, a pair at a time; who of a pair is first
+// changes from slice to slice.
 func (b *bench) pathRun(ctx context.Context, m *mesh.Mesh, all []*variant, run int) error {
 	for slice := range b.Slices {
 		for i := range all {
-			v := all[(i+slice+run)%len(all)]
+			v := all[i^(slice+run)%2]
 			if err := v.slice(ctx, m); err != nil {
 				return fmt.Errorf("run %d, %s: %w", run+1, v.name, err)
 			}
@@ -141,18 +148,21 @@ func (v *variant) slice(ctx context.Context, m *mesh.Mesh) error {
 	v.spent += after - before
 	v.sent, v.late = v.sent+len(report.Latencies), v.late+report.Late
 	v.asked += int((v.order.Warmup + v.order.Length).Seconds() * float64(v.order.Rate))
-	for _, latency := range report.Latencies {
-		v.latencies = append(v.latencies, float64(latency.Nanoseconds())/1e3)
+	latencies := make([]float64, len(report.Latencies))
+	for i, latency := range report.Latencies {
+		latencies[i] = float64(latency.Nanoseconds()) / 1e3
 	}
+	v.slices[0] = append(v.slices[0], figure.Quantile(latencies, 50))
+	v.slices[1] = append(v.slices[1], figure.Quantile(latencies, 99))
 	return nil
 }
 
 // close makes the slices since the last call a run.
 func (v *variant) close() {
-	v.p50 = append(v.p50, figure.Quantile(v.latencies, 50))
-	v.p99 = append(v.p99, figure.Quantile(v.latencies, 99))
+	v.p50 = append(v.p50, figure.Quantile(v.slices[0], 50))
+	v.p99 = append(v.p99, figure.Quantile(v.slices[1], 50))
 	v.cpu = append(v.cpu, float64(v.spent.Nanoseconds())/1e3/float64(max(1, v.asked)))
-	v.latencies, v.spent, v.asked = nil, 0, 0
+	v.slices, v.spent, v.asked = [2][]float64{}, 0, 0
 }
 
 // maxRatio is how much slower than bare Envoys the mesh may be.
@@ -171,14 +181,14 @@ func (b *bench) doubt(base *variant) string {
 }
 
 func (b *bench) pathRows(all []*variant) []figure.Row {
-	base, plain := all[0], all[1]
-	doubt := b.doubt(base)
+	target := figure.Target{MostRatio: maxRatio}
 	var rows []figure.Row
-	for _, v := range all[1:] {
-		against, target := plain, figure.Target{}
-		what := v.name + " by a rule"
-		if v == plain {
-			what, against, target = fmt.Sprintf("mTLS, two sidecars, %d/s", b.Rate), base, figure.Target{MostRatio: maxRatio}
+	for i := 1; i < len(all); i += 2 {
+		against, v := all[i-1], all[i]
+		doubt := b.doubt(against)
+		what := fmt.Sprintf("mTLS, two sidecars, %d/s", b.Rate)
+		if i > 1 {
+			what = v.name + " by a rule"
 		}
 		rows = append(rows,
 			figure.Row{Goal: what + ", p50", Unit: figure.Microseconds, Measured: v.p50, Baseline: against.p50, Target: target, Doubt: doubt},

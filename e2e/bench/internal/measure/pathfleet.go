@@ -24,13 +24,18 @@ const (
 	clientHost     = "client"
 	bareClientHost = "bare-client"
 	bareServerHost = "bare-server"
+	barePolicyHost = "bare-policy"
 )
 
-// bareServer is fixed because it is in a static configuration.
-var bareServer = netip.MustParseAddr("10.77.1.200")
+// Addresses that are fixed because they are in a static configuration.
+var (
+	bareServer = netip.MustParseAddr("10.77.1.200")
+	barePolicy = netip.MustParseAddr("10.77.1.201")
+)
 
 // pathFleet replaces the hosts of the fleet: a client and a server for each of names,
-// all with sidecars, and a client and a server with an Envoy of their own.
+// all with sidecars, and a client and a server with an Envoy of their own beside a policy
+// server.
 func (b *bench) pathFleet(names []string) func(*mesh.FleetFile) {
 	return func(f *mesh.FleetFile) {
 		f.Only()
@@ -42,10 +47,15 @@ func (b *bench) pathFleet(names []string) func(*mesh.FleetFile) {
 			host["ports"] = []any{map[string]any{"name": "http", "port": appPort, "protocol": "HTTP"}}
 			f.Add("hosts", host)
 		}
-		f.Add("hosts", b.host(bareClientHost, beside(send, f.Dir, bareClientHost), local(bare.LocalPort), false))
-		server := b.host(bareServerHost, beside(serve, f.Dir, bareServerHost), local(bare.TLSPort), false)
+		f.Add("hosts", b.host(bareClientHost, beside(send, f.Dir, bareClientHost), local(bare.Plain.LocalPort()), false))
+		server := b.host(bareServerHost, beside(serve, f.Dir, bareServerHost), local(bare.Plain.TLSPort()), false)
 		server["address"] = bareServer.String()
 		f.Add("hosts", server)
+		listen := netip.AddrPortFrom(barePolicy, bare.PolicyPort)
+		decide := []any{"decide", "--listen", listen.String(), "--identity", bareConfig(f.Dir, barePolicyHost)}
+		policy := b.host(barePolicyHost, decide, listen, false)
+		policy["address"] = barePolicy.String()
+		f.Add("hosts", policy)
 	}
 }
 
@@ -82,17 +92,19 @@ const (
 // writeBare writes the configurations of the bare Envoys, with their keys, where they
 // and nobody else can read them.
 func writeBare(m *mesh.Mesh) error {
-	client, server, err := bare.Pair{Server: bareServer, App: appPort}.Configs()
+	files, err := bare.Pair{Server: bareServer, Policy: barePolicy, App: appPort}.Files()
 	if err != nil {
 		return err
 	}
 	folder := filepath.Join(m.Dir, "bare")
 	err = os.Mkdir(folder, 0o700)
-	for host, text := range map[string][]byte{bareClientHost: client, bareServerHost: server} {
+	paths := []string{folder}
+	for host, text := range map[string][]byte{bareClientHost: files.Client, bareServerHost: files.Server, barePolicyHost: files.Policy} {
 		err = errors.Join(err, os.WriteFile(bareConfig(m.Dir, host), text, 0o600))
+		paths = append(paths, bareConfig(m.Dir, host))
 	}
 	if os.Geteuid() == 0 { // else all have the user's uid
-		for _, path := range []string{folder, bareConfig(m.Dir, bareClientHost), bareConfig(m.Dir, bareServerHost)} {
+		for _, path := range paths {
 			err = errors.Join(err, os.Chown(path, applicationUID, applicationUID))
 		}
 	}
