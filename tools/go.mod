@@ -26,7 +26,7 @@ require (
 	github.com/mdlayher/socket v0.5.0 // indirect
 	github.com/outrigger-mesh/outrigger/internal v0.0.0
 	github.com/outrigger-mesh/outrigger/proto v0.0.0
-	github.com/spf13/pflag v1.0.10 // indirect
+	github.com/spf13/pflag v1.0.10
 	github.com/vishvananda/netns v0.0.5 // indirect
 	golang.org/x/net v0.62.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect

@@ -44,11 +44,11 @@ type connection struct {
 
 func (c *connection) flags(command *cobra.Command) {
 	flags := command.Flags()
+	stateFlag(flags, &c.state, "state folder of the mesh of this machine")
 	for _, f := range []struct {
 		to                        *string
 		name, variable, def, help string
 	}{
-		{&c.state, "state", "OUTRIGGER_STATE", defaultState, "state folder of the mesh of this machine"},
 		{&c.server, "server", "OUTRIGGER_SERVER", "", "`HOST:PORT` of pilot, instead of the mesh of this machine"},
 		{&c.cert, "cert", "OUTRIGGER_CERT", "", "with --server: file with your certificate chain"},
 		{&c.key, "key", "OUTRIGGER_KEY", "", "with --server: file with its key"},

@@ -7,7 +7,7 @@ import (
 )
 
 func newDown(s streams) *cobra.Command {
-	state := defaultState
+	var state string
 	command := &cobra.Command{
 		Use:   "down",
 		Short: "Stop the mesh that runs on this machine",
@@ -17,6 +17,6 @@ func newDown(s streams) *cobra.Command {
 			return front.Down(command.Context(), state, s.out)
 		},
 	}
-	command.Flags().StringVar(&state, "state", state, "state folder of the fleet")
+	stateFlag(command.Flags(), &state, "state folder of the fleet")
 	return command
 }

@@ -17,9 +17,9 @@ import (
 )
 
 func newFleet(s streams) *cobra.Command {
-	state := defaultState
+	var state string
 	command := group("fleet", "Look at the mesh that runs on this machine, and at single processes of it")
-	command.PersistentFlags().StringVar(&state, "state", state, "state folder of the fleet")
+	stateFlag(command.PersistentFlags(), &state, "state folder of the fleet")
 	command.AddCommand(newFleetStatus(s, &state), newFleetSignal(&state))
 	for op, short := range map[string]string{
 		"start":   "Start a process or host that was stopped or held",

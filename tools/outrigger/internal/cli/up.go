@@ -25,7 +25,7 @@ const defaultEnvoy = ".tools/envoy/" + front.EnvoyVersion + "/envoy"
 const ingressName = "ingress"
 
 func newUp(s streams) *cobra.Command {
-	c := front.Config{State: defaultState, File: "deploy/local/fleet.yaml", Bin: binFolder(), Envoy: defaultEnvoy, Timeout: 2 * time.Minute}
+	c := front.Config{File: "deploy/local/fleet.yaml", Bin: binFolder(), Envoy: defaultEnvoy, Timeout: 2 * time.Minute}
 	var ingress uint16
 	var publish []string
 	command := &cobra.Command{
@@ -47,7 +47,7 @@ func newUp(s streams) *cobra.Command {
 		RunE: func(*cobra.Command, []string) error { return up(c, s) },
 	}
 	flags := command.Flags()
-	flags.StringVar(&c.State, "state", c.State, "folder that keeps certificates, configuration and logs")
+	stateFlag(flags, &c.State, "folder that keeps certificates, configuration and logs")
 	flags.StringVar(&c.File, "fleet", c.File, "fleet file: what to run")
 	flags.StringVar(&c.Bin, "bin", c.Bin, "folder with the binaries of the services")
 	flags.StringVar(&c.Envoy, "envoy", c.Envoy, "Envoy "+front.EnvoyVersion+" binary")
