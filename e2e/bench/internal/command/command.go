@@ -114,6 +114,9 @@ func beside(ctx context.Context, args []string, address string, handler http.Han
 // parts are what -only chooses from.
 const parts = "path,starts,changes,memory"
 
+// maxRate is far beyond what the senders can do.
+const maxRate = 100_000
+
 func bench(ctx context.Context, args []string, out, progress io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(progress)
@@ -121,6 +124,7 @@ func bench(ctx context.Context, args []string, out, progress io.Writer) error {
 	output := flags.String("o", "table", "`format`: table or json")
 	only := flags.String("only", parts, "`parts` to measure, with commas between")
 	runs := flags.Int("runs", 0, "`number` of runs; 0 for five")
+	rate := flags.Int("rate", 0, "requests per `second` through the proxies; 0 for 1000")
 	if err := flags.Parse(args); err != nil {
 		return usage{err}
 	}
@@ -134,6 +138,8 @@ func bench(ctx context.Context, args []string, out, progress io.Writer) error {
 		return usage{fmt.Errorf("-only %s: choose from %s", *only, parts)}
 	case *runs < 0:
 		return usage{fmt.Errorf("-runs %d: want 1 or more", *runs)}
+	case *rate < 0 || *rate > maxRate:
+		return usage{fmt.Errorf("-rate %d: want 1 to %d", *rate, maxRate)}
 	}
 	cfg, err := config(*full, progress)
 	if err != nil {
@@ -143,6 +149,9 @@ func bench(ctx context.Context, args []string, out, progress io.Writer) error {
 	cfg.Changes, cfg.Memory = slices.Contains(chosen, "changes"), slices.Contains(chosen, "memory")
 	if *runs > 0 {
 		cfg.Runs = *runs
+	}
+	if *rate > 0 {
+		cfg.Rate = *rate
 	}
 	rows, err := measure.Run(ctx, cfg)
 	if len(rows) > 0 {

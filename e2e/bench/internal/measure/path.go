@@ -177,7 +177,7 @@ func (b *bench) doubt(base *variant) string {
 	if late <= maxLate {
 		return ""
 	}
-	return fmt.Sprintf("even to the bare Envoys %.0f of 100 requests were late: the machine is too busy for %d/s", late, b.Rate)
+	return fmt.Sprintf("even to the bare Envoys %.0f of 100 requests were late: the machine is too busy, or too small, for %d/s; see -rate", late, b.Rate)
 }
 
 func (b *bench) pathRows(all []*variant) []figure.Row {
