@@ -45,8 +45,8 @@ type Env struct {
 }
 
 // Handler is a configured adapter. Its methods are called by many goroutines at once.
-// Calls have a deadline, and a panic in one becomes an error; what comes after the
-// deadline is thrown away. Close is called once, after the last call.
+// Calls have a deadline (but see Immediate), and a panic in one becomes an error; what
+// comes after the deadline is thrown away. Close is called once, after the last call.
 type Handler interface {
 	Close() error
 }
@@ -55,6 +55,14 @@ type Handler interface {
 // made and its ctx ends before Close.
 type Runner interface {
 	Run(ctx context.Context) error
+}
+
+// Immediate is a Handler that, if Immediate returns true, answers every call at once: it
+// waits for nothing, does no I/O and computes for microseconds only. It is then called
+// by the request's own goroutine, with no deadline of the call's own. Immediate is called
+// once, when the handler is made; a Handler without it may wait.
+type Immediate interface {
+	Immediate() bool
 }
 
 // Verdict is a decision.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -35,6 +36,7 @@ func Run(t *testing.T, c Case) {
 	t.Run("describes itself", c.describes)
 	t.Run("refuses bad params", c.refuses)
 	t.Run("answers many at once", c.answers)
+	t.Run("answers at once if it says so", c.immediate)
 	t.Run("ends", c.ends)
 	t.Run("may be made twice", c.twice)
 }
@@ -170,6 +172,33 @@ func (c Case) answers(t *testing.T) {
 		}
 	}
 	wg.Wait()
+}
+
+// immediate: who answers at once reads no deadline, and no time passes meanwhile; in a
+// bubble time passes exactly when everybody waits.
+func (c Case) immediate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := Build(t, c.Info, c.Good, c.Env)
+		if i, ok := h.(adapter.Immediate); !ok || !i.Immediate() {
+			return // it may wait, and what it does then is its own
+		}
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		for _, in := range c.Inputs {
+			want, err := Ask(t.Context(), h, in)
+			if err != nil {
+				t.Errorf("%#v: %v", in, err)
+			}
+			begun := time.Now()
+			got, err := Ask(over, h, in)
+			if err != nil || got != want {
+				t.Errorf("%#v, when the context is over: %v, %v, want %v", in, got, err, want)
+			}
+			if took := time.Since(begun); took != 0 {
+				t.Errorf("%#v: it waited for %v", in, took)
+			}
+		}
+	})
 }
 
 func (c Case) ends(t *testing.T) {

@@ -68,4 +68,7 @@ func (h handler) ListEntry(context.Context, template.ListEntry) (adapter.Verdict
 	return h.verdict, nil
 }
 
+// Immediate implements adapter.Immediate.
+func (handler) Immediate() bool { return true }
+
 func (handler) Close() error { return nil }

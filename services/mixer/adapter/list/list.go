@@ -141,6 +141,12 @@ func (h *handler) ListEntry(_ context.Context, in template.ListEntry) (adapter.V
 	return v, nil
 }
 
+// Immediate implements adapter.Immediate: fetching is Run's work. Patterns are tried one
+// after the other, and there may be maxEntries of them.
+func (h *handler) Immediate() bool {
+	return h.params.GetEntryType() != configv1.ListParams_REGEX
+}
+
 // Close implements adapter.Handler.
 func (h *handler) Close() error {
 	h.client.CloseIdleConnections()

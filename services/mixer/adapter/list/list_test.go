@@ -187,3 +187,25 @@ func contextOf(t *testing.T) (context.Context, context.CancelFunc) {
 	t.Helper()
 	return context.WithCancel(t.Context())
 }
+
+// TestOnlyPatternsMayTakeTime: all other lists are looked up in one step, or in one for
+// each length of a range.
+func TestOnlyPatternsMayTakeTime(t *testing.T) {
+	t.Parallel()
+	for params, want := range map[string]bool{
+		`{"overrides": ["v1"]}`:                                       true,
+		`{"entryType": "CASE_INSENSITIVE_STRINGS"}`:                   true,
+		`{"entryType": "IP_ADDRESSES", "overrides": ["10.0.0.0/8"]}`:  true,
+		`{"providerUrl": "http://127.0.0.1:1"}`:                       true,
+		`{"entryType": "REGEX", "overrides": ["v.*"]}`:                false,
+		`{"entryType": "REGEX", "providerUrl": "http://127.0.0.1:1"}`: false,
+	} {
+		h, err := build(adaptertest.Params(t, Info(), params))
+		if err != nil {
+			t.Fatalf("%s: %v", params, err)
+		}
+		if got := h.Immediate(); got != want {
+			t.Errorf("%s: immediate is %v, want %v", params, got, want)
+		}
+	}
+}

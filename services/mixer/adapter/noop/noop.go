@@ -44,4 +44,5 @@ func (handler) ListEntry(context.Context, template.ListEntry) (adapter.Verdict, 
 func (handler) LogEntry(context.Context, []template.LogEntry) error           { return nil }
 func (handler) Metric(context.Context, []template.Metric) error               { return nil }
 func (handler) ReportNothing(context.Context, []template.ReportNothing) error { return nil }
+func (handler) Immediate() bool                                               { return true }
 func (handler) Close() error                                                  { return nil }

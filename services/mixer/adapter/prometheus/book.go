@@ -179,6 +179,9 @@ func (h *handler) Metric(_ context.Context, in []template.Metric) error {
 	return errors.Join(errs...)
 }
 
+// Immediate implements adapter.Immediate: a sample only touches memory.
+func (h *handler) Immediate() bool { return true }
+
 // Close implements adapter.Handler.
 func (h *handler) Close() error {
 	h.book.mu.Lock()

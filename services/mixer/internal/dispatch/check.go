@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,14 +22,13 @@ const (
 	idleUses     = 200
 )
 
-// asked is a rule whose calls are under way.
+// asked is a rule whose calls were begun, or that has an error and no calls.
 type asked struct {
-	rule    *plan.Rule
-	ctx     context.Context
-	cancel  context.CancelFunc
-	calls   []call
-	answers []<-chan answer
-	err     error
+	rule   *plan.Rule
+	ctx    context.Context
+	cancel context.CancelFunc
+	calls  []*call
+	err    error
 }
 
 // Check asks the rules of a class about a request and returns when all have answered or
@@ -74,7 +74,7 @@ func destination(req *attr.Request) plan.Destination {
 // ask starts a rule's calls; nil if the rule does not match.
 func (d *Dispatcher) ask(ctx context.Context, g *generation, r *plan.Rule, req *attr.Request) *asked {
 	matched, err := r.Match.Match(req)
-	a := &asked{rule: r, cancel: func() {}}
+	a := &asked{rule: r, ctx: ctx, cancel: func() {}}
 	if err != nil {
 		a.err = fmt.Errorf("match: %w", err)
 		return a
@@ -83,26 +83,35 @@ func (d *Dispatcher) ask(ctx context.Context, g *generation, r *plan.Rule, req *
 		return nil
 	}
 	d.stats.matched(r.Name)
+	if a.calls, a.err = questions(g, r, req); a.err != nil {
+		return a
+	}
+	if slices.ContainsFunc(a.calls, (*call).waits) {
+		a.ctx, a.cancel = context.WithTimeout(ctx, r.Timeout)
+	}
+	for _, c := range a.calls {
+		d.begin(a.ctx, g, c)
+	}
+	return a
+}
+
+// questions makes all of a rule's Check calls, or none.
+func questions(g *generation, r *plan.Rule, req *attr.Request) ([]*call, error) {
+	var out []*call
 	for _, action := range r.Checks {
 		h := g.handlers[action.Handler]
 		if h == nil {
-			a.err = errNoHandler
-			return a
+			return nil, errNoHandler
 		}
 		for _, i := range action.Instances {
 			instance, err := i.Eval(req)
 			if err != nil {
-				a.err = err
-				return a
+				return nil, err
 			}
-			a.calls = append(a.calls, call{action.Handler, h, i.Type().Template, checkCall(h.handler, instance)})
+			out = append(out, &call{handler: action.Handler, live: h, template: i.Type().Template, instance: instance})
 		}
 	}
-	a.ctx, a.cancel = context.WithTimeout(ctx, r.Timeout)
-	for _, c := range a.calls {
-		a.answers = append(a.answers, d.begin(a.ctx, g, c))
-	}
-	return a
+	return out, nil
 }
 
 // verdict adds up answers: the first refusal's code, the shortest validity.
@@ -146,13 +155,13 @@ func (v *verdict) finish() plan.Verdict {
 // collect waits for a rule's answers.
 func (d *Dispatcher) collect(a *asked, out *verdict) {
 	defer a.cancel()
-	for i, ch := range a.answers {
-		answered := wait(a.ctx, ch)
+	for _, c := range a.calls {
+		answered := c.wait(a.ctx)
 		if answered.err != nil {
-			a.err = fmt.Errorf("handler %s: %w", a.calls[i].handler.Name, answered.err)
+			a.err = fmt.Errorf("handler %s: %w", c.handler.Name, answered.err)
 			continue
 		}
-		out.add(answered.verdict, a.calls[i].handler.Name)
+		out.add(answered.verdict, c.handler.Name)
 	}
 	if a.err == nil {
 		return

@@ -23,7 +23,8 @@ import (
 	"github.com/outrigger-mesh/outrigger/services/mixer/template"
 )
 
-// probe is an adapter that behaves as its handler's status message says, and counts.
+// probe is an adapter that behaves as its handler's status message says, and counts. Of a
+// handler whose message begins with "now" it says that it answers at once.
 type probe struct {
 	built, closed, running atomic.Int64
 	reports                atomic.Int64
@@ -67,8 +68,10 @@ func (h *probed) Close() error {
 	return nil
 }
 
+func (h *probed) Immediate() bool { return strings.HasPrefix(h.how, "now") }
+
 func (h *probed) CheckNothing(ctx context.Context, _ template.CheckNothing) (adapter.Verdict, error) {
-	switch how, rest, _ := strings.Cut(h.how, " "); how {
+	switch how, rest, _ := strings.Cut(strings.TrimPrefix(h.how, "now "), " "); how {
 	case "slow":
 		d, _ := time.ParseDuration(rest)
 		time.Sleep(d) // virtual: every test that is slow runs in a bubble
@@ -87,7 +90,7 @@ func (h *probed) CheckNothing(ctx context.Context, _ template.CheckNothing) (ada
 
 func (h *probed) ReportNothing(context.Context, []template.ReportNothing) error {
 	h.p.reports.Add(1)
-	if h.how == "panic" {
+	if strings.HasSuffix(h.how, "panic") {
 		panic("in a report")
 	}
 	return nil

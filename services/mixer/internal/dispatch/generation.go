@@ -77,10 +77,12 @@ func (g *generation) concerning(d plan.Destination) []*plan.Rule {
 type live struct {
 	name    string
 	handler adapter.Handler
-	holds   atomic.Int64
-	stop    context.CancelFunc
-	done    chan struct{} // closed when the handler's own work ended
-	log     *slog.Logger
+	// immediate is what the handler says of itself, see adapter.Immediate.
+	immediate bool
+	holds     atomic.Int64
+	stop      context.CancelFunc
+	done      chan struct{} // closed when the handler's own work ended
+	log       *slog.Logger
 }
 
 // start starts the work a handler has of its own.
@@ -88,6 +90,9 @@ func start(ctx context.Context, h *plan.Handler, made adapter.Handler, log *slog
 	ctx, stop := context.WithCancel(ctx)
 	l := &live{name: h.Name, handler: made, stop: stop, done: make(chan struct{}), log: log}
 	l.holds.Store(1)
+	if i, ok := made.(adapter.Immediate); ok {
+		l.immediate = i.Immediate()
+	}
 	runner, ok := made.(adapter.Runner)
 	if !ok {
 		close(l.done)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/outrigger-mesh/outrigger/internal/telemetry"
 	"github.com/outrigger-mesh/outrigger/services/mixer/internal/attr"
@@ -16,11 +17,8 @@ import (
 func (d *Dispatcher) Report(ctx context.Context, req *attr.Request) error {
 	g := d.acquire()
 	defer g.release()
-	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
-	defer cancel()
 	var errs []error
-	var answers []<-chan answer
-	var calls []call
+	var calls []*call
 	for _, r := range g.concerning(destination(req)) {
 		if len(r.Reports) == 0 {
 			continue
@@ -29,14 +27,19 @@ func (d *Dispatcher) Report(ctx context.Context, req *attr.Request) error {
 		if err != nil {
 			errs = append(errs, d.untold(r, err))
 		}
-		for _, c := range made {
-			calls = append(calls, c)
-			answers = append(answers, d.begin(ctx, g, c))
-		}
+		calls = append(calls, made...)
 	}
-	for i, ch := range answers {
-		if a := wait(ctx, ch); a.err != nil {
-			errs = append(errs, fmt.Errorf("handler %s: %w", calls[i].handler.Name, a.err))
+	if slices.ContainsFunc(calls, (*call).waits) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, reportTimeout)
+		defer cancel()
+	}
+	for _, c := range calls {
+		d.begin(ctx, g, c)
+	}
+	for _, c := range calls {
+		if a := c.wait(ctx); a.err != nil {
+			errs = append(errs, fmt.Errorf("handler %s: %w", c.handler.Name, a.err))
 		}
 	}
 	return errors.Join(errs...)
@@ -49,7 +52,7 @@ func (d *Dispatcher) untold(r *plan.Rule, err error) error {
 }
 
 // tell makes a rule's calls. An instance that has no value is left out.
-func (d *Dispatcher) tell(g *generation, r *plan.Rule, req *attr.Request) ([]call, error) {
+func (d *Dispatcher) tell(g *generation, r *plan.Rule, req *attr.Request) ([]*call, error) {
 	matched, err := r.Match.Match(req)
 	if err != nil {
 		return nil, fmt.Errorf("match: %w", err)
@@ -58,7 +61,7 @@ func (d *Dispatcher) tell(g *generation, r *plan.Rule, req *attr.Request) ([]cal
 		return nil, nil
 	}
 	d.stats.matched(r.Name)
-	var out []call
+	var out []*call
 	var errs []error
 	for _, action := range r.Reports {
 		h := g.handlers[action.Handler]
@@ -72,7 +75,7 @@ func (d *Dispatcher) tell(g *generation, r *plan.Rule, req *attr.Request) ([]cal
 				errs = append(errs, err)
 				continue
 			}
-			out = append(out, call{action.Handler, h, i.Type().Template, reportCall(h.handler, instance)})
+			out = append(out, &call{handler: action.Handler, live: h, template: i.Type().Template, instance: instance})
 		}
 	}
 	return out, errors.Join(errs...)

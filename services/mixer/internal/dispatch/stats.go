@@ -9,8 +9,10 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	"google.golang.org/grpc/codes"
 
 	"github.com/outrigger-mesh/outrigger/internal/rule"
+	"github.com/outrigger-mesh/outrigger/services/mixer/internal/attrset"
 )
 
 // stats counts what was done, for the metrics and for the status; the counts of an
@@ -19,14 +21,41 @@ type stats struct {
 	dispatches metric.Int64Counter
 	durations  metric.Float64Histogram
 	failures   metric.Int64Counter
+	calls      *attrset.Sets[outcome]
+	unheard    *attrset.Sets[silence]
 	rules      sync.Map // name to *counts
 	handlers   sync.Map // object to *counts
 }
 
 type counts struct{ calls, errors atomic.Uint64 }
 
+// outcome is by what calls are counted.
+type outcome struct {
+	template, handler, adapter string
+	code                       codes.Code
+	failed                     bool
+}
+
+func (o outcome) attributes() []attribute.KeyValue {
+	return []attribute.KeyValue{
+		attribute.String("meshFunction", o.template), attribute.String("handler", o.handler),
+		attribute.String("adapter", o.adapter), attribute.String("response_code", o.code.String()),
+		attribute.Bool("error", o.failed),
+	}
+}
+
+// silence is by what requests are counted about which a rule gave no answer.
+type silence struct {
+	rule   string
+	absent bool
+}
+
+func (s silence) attributes() []attribute.KeyValue {
+	return []attribute.KeyValue{attribute.String("rule", s.rule), attribute.Bool("absent", s.absent)}
+}
+
 func newStats(m metric.Meter) (*stats, error) {
-	var s stats
+	s := stats{calls: attrset.New(outcome.attributes), unheard: attrset.New(silence.attributes)}
 	var err error
 	if s.dispatches, err = m.Int64Counter("mixer_adapter_dispatch_count",
 		metric.WithDescription("calls of adapters")); err != nil {
@@ -52,17 +81,13 @@ func of(m *sync.Map, name string) *counts {
 	return c.(*counts)
 }
 
-func (s *stats) dispatched(ctx context.Context, c call, a answer, took time.Duration) {
+func (s *stats) dispatched(ctx context.Context, c *call, a answer, took time.Duration) {
 	count := of(&s.handlers, c.handler.Object)
 	count.calls.Add(1)
 	if a.err != nil {
 		count.errors.Add(1)
 	}
-	set := metric.WithAttributeSet(attribute.NewSet(
-		attribute.String("meshFunction", c.template), attribute.String("handler", c.handler.Name),
-		attribute.String("adapter", c.handler.Info.Name), attribute.String("response_code", a.verdict.Code.String()),
-		attribute.Bool("error", a.err != nil),
-	))
+	set := s.calls.Of(outcome{c.template, c.handler.Name, c.handler.Info.Name, a.verdict.Code, a.err != nil})
 	s.dispatches.Add(ctx, 1, set)
 	s.durations.Record(ctx, took.Seconds(), set)
 }
@@ -73,6 +98,5 @@ func (s *stats) matched(name string) { of(&s.rules, name).calls.Add(1) }
 func (s *stats) unanswered(name string, err error) {
 	of(&s.rules, name).errors.Add(1)
 	_, absent := rule.AbsentAttribute(err)
-	s.failures.Add(context.Background(), 1, metric.WithAttributeSet(attribute.NewSet(
-		attribute.String("rule", name), attribute.Bool("absent", absent))))
+	s.failures.Add(context.Background(), 1, s.unheard.Of(silence{name, absent}))
 }

@@ -200,4 +200,3 @@ func BenchmarkEntry(b *testing.B) {
 		l.take(b.Context(), w, []*accesslogv3.HTTPAccessLogEntry{e})
 	}
 }
-

@@ -27,6 +27,7 @@ import (
 	"github.com/outrigger-mesh/outrigger/internal/spiffe"
 	"github.com/outrigger-mesh/outrigger/internal/telemetry"
 	"github.com/outrigger-mesh/outrigger/services/mixer/internal/attr"
+	"github.com/outrigger-mesh/outrigger/services/mixer/internal/attrset"
 	"github.com/outrigger-mesh/outrigger/services/mixer/internal/plan"
 	"github.com/outrigger-mesh/outrigger/services/mixer/internal/registry"
 )
@@ -68,16 +69,21 @@ type Server struct {
 	trusted func(spiffe.ID) bool
 	tel     *telemetry.Telemetry
 
-	received metric.Int64Counter
-	reported metric.Int64Counter
-	checks   atomic.Uint64
-	reports  atomic.Uint64
+	received   metric.Int64Counter
+	reported   metric.Int64Counter
+	checkSets  *attrset.Sets[checked]
+	reportSets *attrset.Sets[sent]
+	checks     atomic.Uint64
+	reports    atomic.Uint64
 }
 
 // New returns a Server. trusted says which identities may report for any service, as
 // gateways and administrators do.
 func New(e engine, w world, trusted func(spiffe.ID) bool, tel *telemetry.Telemetry) (*Server, error) {
-	s := &Server{engine: e, world: w, trusted: trusted, tel: tel}
+	s := &Server{
+		engine: e, world: w, trusted: trusted, tel: tel,
+		checkSets: attrset.New(checked.attributes), reportSets: attrset.New(sent.attributes),
+	}
 	var err error
 	if s.received, err = tel.Meter.Int64Counter("mixer_checks_received",
 		metric.WithDescription("checks, by how they came, class and the proxy that asked")); err != nil {
@@ -95,14 +101,27 @@ func (s *Server) Counts() (checks, reports uint64) { return s.checks.Load(), s.r
 
 func (s *Server) countCheck(ctx context.Context, protocol, class, proxy string) {
 	s.checks.Add(1)
-	s.received.Add(ctx, 1, metric.WithAttributeSet(attribute.NewSet(
-		attribute.String("protocol", protocol), attribute.String("class", class), attribute.String("proxy", proxy))))
+	s.received.Add(ctx, 1, s.checkSets.Of(checked{protocol, class, proxy}))
 }
 
 func (s *Server) countReports(ctx context.Context, n int, protocol, proxy string) {
 	s.reports.Add(uint64(n))
-	s.reported.Add(ctx, int64(n), metric.WithAttributeSet(attribute.NewSet(
-		attribute.String("protocol", protocol), attribute.String("proxy", proxy))))
+	s.reported.Add(ctx, int64(n), s.reportSets.Of(sent{protocol, proxy}))
+}
+
+// checked is by what checks are counted, sent by what reports are.
+type checked struct{ protocol, class, proxy string }
+
+type sent struct{ protocol, proxy string }
+
+func (c checked) attributes() []attribute.KeyValue {
+	return []attribute.KeyValue{
+		attribute.String("protocol", c.protocol), attribute.String("class", c.class), attribute.String("proxy", c.proxy),
+	}
+}
+
+func (s sent) attributes() []attribute.KeyValue {
+	return []attribute.KeyValue{attribute.String("protocol", s.protocol), attribute.String("proxy", s.proxy)}
 }
 
 // source is what is known of a request's peer. The connection's address and the
