@@ -853,7 +853,8 @@ type WaitRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The revision to wait for; 0 means the newest.
 	Revision uint64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
-	// The objects whose users are waited for; empty means those changed at revision.
+	// The objects whose users are waited for; empty means those written at revision.
+	// Deleted ones are to be named.
 	Refs []*v1.ObjectRef `protobuf:"bytes,2,rep,name=refs,proto3" json:"refs,omitempty"`
 	// 30 s if unset, 10 min at most.
 	Timeout       *durationpb.Duration `protobuf:"bytes,3,opt,name=timeout,proto3" json:"timeout,omitempty"`
@@ -915,7 +916,8 @@ func (x *WaitRequest) GetTimeout() *durationpb.Duration {
 type WaitResponse struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Outcome WaitResponse_Outcome   `protobuf:"varint,1,opt,name=outcome,proto3,enum=outrigger.pilot.v1.WaitResponse_Outcome" json:"outcome,omitempty"`
-	// Proxies that use the objects, and those of them that have them in force.
+	// Proxies that use the objects (of deleted ones: used), and those of them that have the
+	// revision in force.
 	Interested uint32 `protobuf:"varint,2,opt,name=interested,proto3" json:"interested,omitempty"`
 	Live       uint32 `protobuf:"varint,3,opt,name=live,proto3" json:"live,omitempty"`
 	// Names of proxies that are not there yet (at most 100).
@@ -1128,13 +1130,13 @@ const file_outrigger_pilot_v1_config_proto_rawDesc = "" +
 	"\aRefusal\x12\x14\n" +
 	"\x05proxy\x18\x01 \x01(\tR\x05proxy\x12\x1a\n" +
 	"\bresource\x18\x02 \x01(\tR\bresource\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage2\x8c\x05\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage2\xa3\x05\n" +
 	"\rConfigService\x12j\n" +
 	"\x05Apply\x12 .outrigger.pilot.v1.ApplyRequest\x1a!.outrigger.pilot.v1.ApplyResponse\"\x1c\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/objects:apply\x12u\n" +
 	"\x03Get\x12\x1e.outrigger.pilot.v1.GetRequest\x1a\x1f.outrigger.pilot.v1.GetResponse\"-\x82\xd3\xe4\x93\x02'\x12%/v1/objects/{kind}/{namespace}/{name}\x12\x96\x01\n" +
 	"\x04List\x12\x1f.outrigger.pilot.v1.ListRequest\x1a .outrigger.pilot.v1.ListResponse\"K\x82\xd3\xe4\x93\x02EZ\x14\x12\x12/v1/objects/{kind}Z \x12\x1e/v1/objects/{kind}/{namespace}\x12\v/v1/objects\x12\x97\x01\n" +
-	"\x06Delete\x12!.outrigger.pilot.v1.DeleteRequest\x1a\".outrigger.pilot.v1.DeleteResponse\"F\x82\xd3\xe4\x93\x02@:\x01*Z'*%/v1/objects/{kind}/{namespace}/{name}\"\x12/v1/objects:delete\x12e\n" +
-	"\x04Wait\x12\x1f.outrigger.pilot.v1.WaitRequest\x1a .outrigger.pilot.v1.WaitResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/objects:wait0\x01B\xdc\x01\n" +
+	"\x06Delete\x12!.outrigger.pilot.v1.DeleteRequest\x1a\".outrigger.pilot.v1.DeleteResponse\"F\x82\xd3\xe4\x93\x02@:\x01*Z'*%/v1/objects/{kind}/{namespace}/{name}\"\x12/v1/objects:delete\x12|\n" +
+	"\x04Wait\x12\x1f.outrigger.pilot.v1.WaitRequest\x1a .outrigger.pilot.v1.WaitResponse\"/\x82\xd3\xe4\x93\x02)Z\x15:\x01*\"\x10/v1/objects:wait\x12\x10/v1/objects:wait0\x01B\xdc\x01\n" +
 	"\x16com.outrigger.pilot.v1B\vConfigProtoP\x01ZKgithub.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/pilot/v1;pilotv1\xa2\x02\x03OPX\xaa\x02\x12Outrigger.Pilot.V1\xca\x02\x12Outrigger\\Pilot\\V1\xe2\x02\x1eOutrigger\\Pilot\\V1\\GPBMetadata\xea\x02\x14Outrigger::Pilot::V1b\x06proto3"
 
 var (

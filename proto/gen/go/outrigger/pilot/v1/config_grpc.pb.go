@@ -44,7 +44,8 @@ type ConfigServiceClient interface {
 	// Delete removes objects, all or none.
 	Delete(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error)
 	// Wait streams how far a revision has come, and ends when every proxy that uses the
-	// objects has it in force, when one refused it, or at the timeout.
+	// objects has it in force, when one refused it, or at the timeout. Of objects that were
+	// deleted: when every proxy that used them has the revision without them in force.
 	Wait(ctx context.Context, in *WaitRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WaitResponse], error)
 }
 
@@ -131,7 +132,8 @@ type ConfigServiceServer interface {
 	// Delete removes objects, all or none.
 	Delete(context.Context, *DeleteRequest) (*DeleteResponse, error)
 	// Wait streams how far a revision has come, and ends when every proxy that uses the
-	// objects has it in force, when one refused it, or at the timeout.
+	// objects has it in force, when one refused it, or at the timeout. Of objects that were
+	// deleted: when every proxy that used them has the revision without them in force.
 	Wait(*WaitRequest, grpc.ServerStreamingServer[WaitResponse]) error
 	mustEmbedUnimplementedConfigServiceServer()
 }

@@ -336,11 +336,14 @@ type GetStatusResponse struct {
 	Objects  []*ObjectStatus        `protobuf:"bytes,3,rep,name=objects,proto3" json:"objects,omitempty"`
 	Proxies  []*ProxyStatus         `protobuf:"bytes,4,rep,name=proxies,proto3" json:"proxies,omitempty"`
 	// Files of watched folders that keep their last good content.
-	FileProblems  []*Problem `protobuf:"bytes,5,rep,name=file_problems,json=fileProblems,proto3" json:"file_problems,omitempty"`
-	Services      uint32     `protobuf:"varint,6,opt,name=services,proto3" json:"services,omitempty"`
-	Workloads     uint32     `protobuf:"varint,7,opt,name=workloads,proto3" json:"workloads,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	FileProblems []*Problem `protobuf:"bytes,5,rep,name=file_problems,json=fileProblems,proto3" json:"file_problems,omitempty"`
+	Services     uint32     `protobuf:"varint,6,opt,name=services,proto3" json:"services,omitempty"`
+	Workloads    uint32     `protobuf:"varint,7,opt,name=workloads,proto3" json:"workloads,omitempty"`
+	// Services and Workloads that are written, or deleted, and cannot be brought into the
+	// registry, which is where they act: object and message. The rest goes on without them.
+	RegistryProblems []*Problem `protobuf:"bytes,8,rep,name=registry_problems,json=registryProblems,proto3" json:"registry_problems,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *GetStatusResponse) Reset() {
@@ -420,6 +423,13 @@ func (x *GetStatusResponse) GetWorkloads() uint32 {
 		return x.Workloads
 	}
 	return 0
+}
+
+func (x *GetStatusResponse) GetRegistryProblems() []*Problem {
+	if x != nil {
+		return x.RegistryProblems
+	}
+	return nil
 }
 
 type GetProxyConfigRequest struct {
@@ -627,7 +637,7 @@ const file_outrigger_pilot_v1_status_proto_rawDesc = "" +
 	"\tconnected\x18\x01 \x01(\bR\tconnected\x12\x18\n" +
 	"\arefused\x18\x02 \x01(\tR\arefused\x12'\n" +
 	"\x0fconfig_revision\x18\x03 \x01(\x04R\x0econfigRevision\x12+\n" +
-	"\x11registry_revision\x18\x04 \x01(\x04R\x10registryRevision\"\xd3\x02\n" +
+	"\x11registry_revision\x18\x04 \x01(\x04R\x10registryRevision\"\x9d\x03\n" +
 	"\x11GetStatusResponse\x12/\n" +
 	"\x03bus\x18\x01 \x01(\v2\x1d.outrigger.pilot.v1.BusStatusR\x03bus\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12:\n" +
@@ -635,7 +645,8 @@ const file_outrigger_pilot_v1_status_proto_rawDesc = "" +
 	"\aproxies\x18\x04 \x03(\v2\x1f.outrigger.pilot.v1.ProxyStatusR\aproxies\x12@\n" +
 	"\rfile_problems\x18\x05 \x03(\v2\x1b.outrigger.pilot.v1.ProblemR\ffileProblems\x12\x1a\n" +
 	"\bservices\x18\x06 \x01(\rR\bservices\x12\x1c\n" +
-	"\tworkloads\x18\a \x01(\rR\tworkloads\"-\n" +
+	"\tworkloads\x18\a \x01(\rR\tworkloads\x12H\n" +
+	"\x11registry_problems\x18\b \x03(\v2\x1b.outrigger.pilot.v1.ProblemR\x10registryProblems\"-\n" +
 	"\x15GetProxyConfigRequest\x12\x14\n" +
 	"\x05proxy\x18\x01 \x01(\tR\x05proxy\",\n" +
 	"\x16GetProxyConfigResponse\x12\x12\n" +
@@ -689,17 +700,18 @@ var file_outrigger_pilot_v1_status_proto_depIdxs = []int32{
 	1,  // 5: outrigger.pilot.v1.GetStatusResponse.objects:type_name -> outrigger.pilot.v1.ObjectStatus
 	2,  // 6: outrigger.pilot.v1.GetStatusResponse.proxies:type_name -> outrigger.pilot.v1.ProxyStatus
 	12, // 7: outrigger.pilot.v1.GetStatusResponse.file_problems:type_name -> outrigger.pilot.v1.Problem
-	0,  // 8: outrigger.pilot.v1.StatusService.GetStatus:input_type -> outrigger.pilot.v1.GetStatusRequest
-	5,  // 9: outrigger.pilot.v1.StatusService.GetProxyConfig:input_type -> outrigger.pilot.v1.GetProxyConfigRequest
-	7,  // 10: outrigger.pilot.v1.StatusService.RestoreBus:input_type -> outrigger.pilot.v1.RestoreBusRequest
-	4,  // 11: outrigger.pilot.v1.StatusService.GetStatus:output_type -> outrigger.pilot.v1.GetStatusResponse
-	6,  // 12: outrigger.pilot.v1.StatusService.GetProxyConfig:output_type -> outrigger.pilot.v1.GetProxyConfigResponse
-	8,  // 13: outrigger.pilot.v1.StatusService.RestoreBus:output_type -> outrigger.pilot.v1.RestoreBusResponse
-	11, // [11:14] is the sub-list for method output_type
-	8,  // [8:11] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	12, // 8: outrigger.pilot.v1.GetStatusResponse.registry_problems:type_name -> outrigger.pilot.v1.Problem
+	0,  // 9: outrigger.pilot.v1.StatusService.GetStatus:input_type -> outrigger.pilot.v1.GetStatusRequest
+	5,  // 10: outrigger.pilot.v1.StatusService.GetProxyConfig:input_type -> outrigger.pilot.v1.GetProxyConfigRequest
+	7,  // 11: outrigger.pilot.v1.StatusService.RestoreBus:input_type -> outrigger.pilot.v1.RestoreBusRequest
+	4,  // 12: outrigger.pilot.v1.StatusService.GetStatus:output_type -> outrigger.pilot.v1.GetStatusResponse
+	6,  // 13: outrigger.pilot.v1.StatusService.GetProxyConfig:output_type -> outrigger.pilot.v1.GetProxyConfigResponse
+	8,  // 14: outrigger.pilot.v1.StatusService.RestoreBus:output_type -> outrigger.pilot.v1.RestoreBusResponse
+	12, // [12:15] is the sub-list for method output_type
+	9,  // [9:12] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_outrigger_pilot_v1_status_proto_init() }
