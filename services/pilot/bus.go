@@ -94,5 +94,7 @@ func (b *buses) feed(g *run.Group, mesh *world.World, in *intakes) {
 			mesh.Registry(ctx, c)
 		})
 	})
-	g.Add("mirror", b.mirror.Run)
+	g.Add("mirror", func(ctx context.Context) error {
+		return b.mirror.Run(ctx, func(why map[bus.Key]string) { mesh.Stuck(ctx, why) })
+	})
 }

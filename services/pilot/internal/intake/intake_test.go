@@ -174,3 +174,22 @@ func TestNothingBeforeTheFirstReading(t *testing.T) {
 		t.Errorf("got %v, want unavailable", err)
 	}
 }
+
+// A batch has one revision, the number of its last write: a deletion of two objects as
+// well as an application of two.
+func TestABatchHasOneRevision(t *testing.T) {
+	b := intaketest.Open(t)
+	gone := intake.Batch{Input: ingest.Input{Origin: "api", Deletes: []model.Ref{
+		{Kind: "RouteRule", Namespace: "default", Name: "r"}, {Kind: "Service", Namespace: "default", Name: "a"}}}, Writer: "tester"}
+	before := uint64(0)
+	for what, x := range []intake.Batch{batch(t, service+route), gone} {
+		r, err := b.Submit(t.Context(), x)
+		if err != nil {
+			t.Fatalf("batch %d: %v", what, err)
+		}
+		if r.Revision != before+2 || r.Applied[0].GetRevision() != r.Revision || r.Applied[1].GetRevision() != r.Revision {
+			t.Errorf("batch %d: got %v, want both at revision %d", what, r, before+2)
+		}
+		before = r.Revision
+	}
+}

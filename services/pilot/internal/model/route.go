@@ -110,3 +110,34 @@ func routesByHost(objects []*configv1.Object, domain string) map[string][]*Route
 	}
 	return out
 }
+
+// hosts are those that the rule names.
+func (r *Route) hosts() []string {
+	out := []string{r.Host}
+	if r.SourceHost != "" {
+		out = append(out, r.SourceHost)
+	}
+	for _, t := range r.Targets {
+		out = append(out, t.Host)
+	}
+	return out
+}
+
+// Needs returns ref and, of a RouteRule, the services that it names: without them it
+// does nothing.
+func (s *Snapshot) Needs(ref Ref) []Ref {
+	out := []Ref{ref}
+	if ref.Kind != "RouteRule" {
+		return out
+	}
+	for _, o := range s.Objects {
+		if RefOf(o) != ref {
+			continue
+		}
+		for _, host := range newRoute(o, s.Settings.Domain).hosts() {
+			name, ns, _ := strings.Cut(strings.TrimSuffix(host, ".svc."+s.Settings.Domain), ".")
+			out = append(out, Ref{"Service", ns, name})
+		}
+	}
+	return out
+}

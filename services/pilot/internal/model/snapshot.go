@@ -46,19 +46,27 @@ type Settings struct {
 // Input is everything a snapshot is made of. Objects carry their revision in their
 // metadata; they are shared and not changed.
 type Input struct {
-	Settings         Settings
-	Revision         uint64
-	RegistryRevision uint64
-	Config           []*configv1.Object
-	Registry         []*configv1.Object
+	Settings                         Settings
+	Revision, Read, RegistryRevision uint64
+	Behind                           map[Ref]string
+	Arrived                          map[Ref]uint64
+	Config                           []*configv1.Object
+	Registry                         []*configv1.Object
 }
 
 // Snapshot is the mesh at one moment. All of it is immutable and safe for concurrent
 // use.
 type Snapshot struct {
-	Settings         Settings
-	Revision         uint64
+	Settings Settings
+	// Revision of the config that acts, but for what is behind. Read is the one that
+	// Objects are of: the same or a later one.
+	Revision, Read   uint64
 	RegistryRevision uint64
+	// Behind are services and workloads of which the registry has not what the config
+	// says, although Revision says so: they cannot be copied, for the reason given.
+	Behind map[Ref]string
+	// Arrived says at which RegistryRevision those that were behind were there.
+	Arrived map[Ref]uint64
 	// Objects are the config objects in order of their refs.
 	Objects []*configv1.Object
 	// Services in order of their host names.
@@ -77,7 +85,8 @@ type Snapshot struct {
 // the same (a Rule whose handler is gone, say) does not act, and nothing else suffers.
 func Build(in Input) *Snapshot {
 	s := &Snapshot{
-		Settings: in.Settings, Revision: in.Revision, RegistryRevision: in.RegistryRevision,
+		Settings: in.Settings, Revision: in.Revision, Read: in.Read, RegistryRevision: in.RegistryRevision,
+		Behind: in.Behind, Arrived: in.Arrived,
 		Objects:   slices.SortedFunc(slices.Values(in.Config), func(a, b *configv1.Object) int { return RefOf(a).Compare(RefOf(b)) }),
 		Workloads: map[Ref]*Workload{},
 		byHost:    map[string]*Service{},

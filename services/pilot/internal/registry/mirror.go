@@ -6,14 +6,14 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"log/slog"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/outrigger-mesh/outrigger/internal/bus"
-	"github.com/outrigger-mesh/outrigger/internal/fault"
 	busv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/bus/v1"
 	configv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/config/v1"
 	"github.com/outrigger-mesh/outrigger/services/pilot/internal/model"
@@ -45,17 +45,24 @@ func NewMirror(config, registry *Store, to writer, addresses netip.Prefix, self 
 }
 
 // Run copies until ctx ends. A write that fails is tried again when something changes,
-// or after a second.
-func (m *Mirror) Run(ctx context.Context) error {
+// or after a second, and holds no other write back. Whenever it changes, stuck is told
+// which objects could not be brought up to date, and why. The map is stuck's to keep.
+func (m *Mirror) Run(ctx context.Context, stuck func(map[bus.Key]string)) error {
+	var last failures
 	for {
 		config, ok, configChanged := m.config.Entries()
 		registry, known, registryChanged := m.registry.Entries()
 		var again <-chan time.Time
 		if ok && known {
-			if err := m.copy(ctx, config, registry); err != nil && ctx.Err() == nil {
-				if fault.Of(err) != fault.Conflict {
-					m.log.Warn("registry not brought up to date", "error", err)
-				}
+			failed := m.copy(ctx, plan(config, registry, m.addresses), last)
+			if ctx.Err() != nil {
+				return nil
+			}
+			if was, now := last.stuck(), failed.stuck(); !maps.Equal(was, now) {
+				m.warn(was, now)
+				stuck(now)
+			}
+			if last = failed; len(failed) > 0 {
 				again = time.After(time.Second)
 			}
 		}
@@ -69,19 +76,13 @@ func (m *Mirror) Run(ctx context.Context) error {
 	}
 }
 
-func (m *Mirror) copy(ctx context.Context, config, registry []bus.Entry) error {
-	writes := plan(config, registry, m.addresses)
-	for _, w := range writes {
-		w.Envelope.Writer, w.Envelope.AcceptedAt = m.self, timestamppb.Now()
-	}
-	for len(writes) > 0 {
-		n := min(len(writes), bus.MaxBatch)
-		if _, err := m.to.Apply(ctx, writes[:n]); err != nil {
-			return err
+// warn logs what is stuck now and was not before, or for another reason.
+func (m *Mirror) warn(was, now map[bus.Key]string) {
+	for _, key := range slices.SortedFunc(maps.Keys(now), compareKeys) {
+		if now[key] != was[key] {
+			m.log.Warn("not brought into the registry", "object", key.String(), "error", now[key])
 		}
-		writes = writes[n:]
 	}
-	return nil
 }
 
 func compareKeys(a, b bus.Key) int {

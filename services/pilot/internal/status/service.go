@@ -69,7 +69,15 @@ func (s *Service) GetStatus(context.Context, *pilotv1.GetStatusRequest) (*pilotv
 	out.Revision = snap.Revision
 	out.Services, out.Workloads = uint32(len(snap.Services)), uint32(len(snap.Workloads)) //nolint:gosec // counts
 	for _, o := range snap.Objects {
-		out.Objects = append(out.Objects, objectStatus(o, proxies))
+		st := objectStatus(o, proxies)
+		if _, behind := snap.Behind[model.RefOf(o)]; behind {
+			st.Live = 0 // what proxies have is an earlier one
+		}
+		out.Objects = append(out.Objects, st)
+	}
+	for _, ref := range slices.SortedFunc(maps.Keys(snap.Behind), model.Ref.Compare) {
+		out.RegistryProblems = append(out.RegistryProblems, &pilotv1.Problem{
+			Object: ref.String(), Message: "not in force, the registry is not up to date: " + snap.Behind[ref]})
 	}
 	return out, nil
 }
@@ -84,7 +92,7 @@ func firstOf(texts ...string) string {
 
 func objectStatus(o *configv1.Object, proxies []Proxy) *pilotv1.ObjectStatus {
 	ref, revision := model.RefOf(o), o.GetMetadata().GetRevision()
-	l := LivenessOf(proxies, []model.Ref{ref}, revision)
+	l := LivenessOf(proxies, Asked{Refs: []model.Ref{ref}, Revision: revision})
 	st := &pilotv1.ObjectStatus{
 		Ref:      &configv1.ObjectRef{Kind: ref.Kind, Namespace: ref.Namespace, Name: ref.Name},
 		Revision: revision, Origin: o.GetMetadata().GetOrigin(),

@@ -22,13 +22,54 @@ type Proxy struct {
 	EnvoyVersion string
 	ConnectedAt  time.Time
 	// Target is the revision it is being brought to, Acknowledged the newest one that
-	// it has in force.
-	Target, Acknowledged uint64
+	// it has in force; the other two are the registry's revisions of the same moments.
+	Target, Acknowledged                 uint64
+	RegistryTarget, RegistryAcknowledged uint64
 	// Uses are the objects that shape what it is told.
 	Uses map[model.Ref]bool
+	// Has are the objects that may shape what it does; nil until it has something in
+	// force, since what it was told before it came here is not known.
+	Has map[model.Ref]bool
+	// Dropped are objects that it used, with the config's revision at which it stopped.
+	Dropped map[model.Ref]uint64
 	// Wants is what it is to have.
 	Wants   *translate.Wants
 	Refused []Refusal
+}
+
+// maxDropped bounds what is remembered of one proxy; older ones are forgotten, and
+// missing in the count of a wait that comes late.
+const maxDropped = 1000
+
+// Told returns p when it is being brought to what s says.
+func (p Proxy) Told(s *model.Snapshot, wants *translate.Wants, uses map[model.Ref]bool) Proxy {
+	dropped := maps.Clone(p.Dropped)
+	if dropped == nil || len(dropped) > maxDropped {
+		dropped = map[model.Ref]uint64{}
+	}
+	for ref := range p.Uses {
+		if !uses[ref] {
+			dropped[ref] = s.Read
+		}
+	}
+	if p.Has != nil {
+		p.Has = maps.Clone(p.Has)
+	}
+	for ref := range uses {
+		delete(dropped, ref)
+		if p.Has != nil {
+			p.Has[ref] = true
+		}
+	}
+	p.Uses, p.Wants, p.Dropped = uses, wants, dropped
+	p.Target, p.RegistryTarget = s.Revision, s.RegistryRevision
+	return p
+}
+
+// Took returns p when it has in force all that it was told.
+func (p Proxy) Took() Proxy {
+	p.RegistryAcknowledged, p.Has = p.RegistryTarget, p.Uses
+	return p
 }
 
 // Refusal is the proxy's own words.
@@ -96,19 +137,28 @@ type Liveness struct {
 // Done reports whether there is nobody left to wait for.
 func (l Liveness) Done() bool { return l.Live == l.Interested }
 
-// LivenessOf counts the proxies that use one of refs, and those of them that have
-// revision in force. A proxy that was not yet told of the revision may come to use it,
-// so it counts as missing when its target is older.
-func LivenessOf(proxies []Proxy, refs []model.Ref, revision uint64) Liveness {
+// Asked is what somebody wants to know about.
+type Asked struct {
+	// Refs are objects that are there, Gone such as were deleted.
+	Refs, Gone []model.Ref
+	// Revision of the config, and of the registry, that is to be in force.
+	Revision, Registry uint64
+}
+
+// LivenessOf counts the proxies that use one of the objects, or used one of those that
+// are gone, and those of them that have the revision in force. A proxy that was not yet
+// told of the revision may come to use it, so it counts as missing when its target is
+// older.
+func LivenessOf(proxies []Proxy, q Asked) Liveness {
 	l := Liveness{Refused: map[string][]Refusal{}}
 	for _, p := range proxies {
-		uses := slices.ContainsFunc(refs, func(r model.Ref) bool { return p.Uses[r] })
-		if !uses && p.Target >= revision {
+		told := p.Target >= q.Revision && p.RegistryTarget >= q.Registry
+		if told && !p.concerned(q) {
 			continue
 		}
 		l.Interested++
 		switch {
-		case p.Acknowledged >= revision && p.Target >= revision:
+		case told && p.Acknowledged >= q.Revision && p.RegistryAcknowledged >= q.Registry:
 			l.Live++
 		case len(p.Refused) > 0:
 			l.Refused[p.Name] = p.Refused
@@ -118,4 +168,13 @@ func LivenessOf(proxies []Proxy, refs []model.Ref, revision uint64) Liveness {
 		}
 	}
 	return l
+}
+
+// concerned reports whether p is one of those to be counted.
+func (p Proxy) concerned(q Asked) bool {
+	return slices.ContainsFunc(q.Refs, func(r model.Ref) bool { return p.Uses[r] || p.Has[r] }) ||
+		slices.ContainsFunc(q.Gone, func(r model.Ref) bool {
+			at, dropped := p.Dropped[r]
+			return p.Has == nil || p.Has[r] || dropped && at >= q.Revision
+		})
 }

@@ -35,7 +35,7 @@ func TestLivenessOf(t *testing.T) {
 			want:    Liveness{Interested: 1, Missing: []string{"a"}, Refused: map[string][]Refusal{"a": nack}},
 		},
 	} {
-		got := LivenessOf(c.proxies, []model.Ref{rule}, 8)
+		got := LivenessOf(c.proxies, Asked{Refs: []model.Ref{rule}, Revision: 8})
 		if c.want.Refused == nil {
 			c.want.Refused = map[string][]Refusal{}
 		}

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -50,34 +51,62 @@ func (w *Waiter) Wait(req *pilotv1.WaitRequest, ss pilotv1.ConfigService_WaitSer
 	}
 	ctx, cancel := context.WithTimeout(ss.Context(), timeout)
 	defer cancel()
-	revision, err := w.reach(ctx, req.GetRevision())
+	asked, err := w.reach(ctx, req.GetRevision(), refsOf(req.GetRefs()))
 	if err != nil {
 		return ss.Send(&pilotv1.WaitResponse{Outcome: pilotv1.WaitResponse_TIMED_OUT, Missing: []string{err.Error()}})
 	}
-	refs := refsOf(req.GetRefs())
-	if len(refs) == 0 {
-		refs = changedAt(w.sets.Current().Snapshot, revision)
-	}
-	return w.follow(ctx, refs, revision, ss)
+	return w.follow(ctx, asked, ss)
 }
 
-// reach waits until the world is at revision, 0 for the current one, and returns it.
-func (w *Waiter) reach(ctx context.Context, revision uint64) (uint64, error) {
+// reach waits until the world is at revision, 0 for the current one, with all of refs,
+// and returns what to ask the proxies about.
+func (w *Waiter) reach(ctx context.Context, revision uint64, refs []model.Ref) (Asked, error) {
 	for {
 		changed := w.sets.Changed()
-		set := w.sets.Current()
-		if set != nil && set.Snapshot.Revision >= revision {
-			if revision == 0 {
-				revision = set.Snapshot.Revision
+		lacking := fmt.Errorf("pilot itself: it has not read revision %d from the bus yet", revision)
+		if set := w.sets.Current(); set != nil && set.Snapshot.Revision >= revision {
+			var asked Asked
+			if asked, lacking = ask(set.Snapshot, revision, refs); lacking == nil {
+				return asked, nil
 			}
-			return revision, nil
+			revision = asked.Revision
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return 0, fmt.Errorf("pilot itself: it has not read revision %d from the bus yet", revision)
+			return Asked{}, lacking
 		}
 	}
+}
+
+// ask says what proxies must have that refs of revision are in force. The error says
+// which of them pilot itself cannot tell proxies of yet.
+func ask(s *model.Snapshot, revision uint64, refs []model.Ref) (Asked, error) {
+	asked := Asked{Revision: cmp.Or(revision, s.Revision)}
+	if len(refs) == 0 {
+		refs = changedAt(s, asked.Revision)
+	}
+	there := map[model.Ref]bool{}
+	for _, o := range s.Objects {
+		there[model.RefOf(o)] = true
+	}
+	for _, ref := range refs {
+		if there[ref] {
+			asked.Refs = append(asked.Refs, ref)
+		} else {
+			asked.Gone = append(asked.Gone, ref)
+		}
+		if len(s.Behind)+len(s.Arrived) == 0 {
+			continue
+		}
+		for _, need := range s.Needs(ref) {
+			if why, behind := s.Behind[need]; behind {
+				return asked, fmt.Errorf("pilot itself: the registry does not have this of %s yet: %s", need, why)
+			}
+			asked.Registry = max(asked.Registry, s.Arrived[need])
+		}
+	}
+	return asked, nil
 }
 
 func refsOf(refs []*configv1.ObjectRef) []model.Ref {
@@ -99,12 +128,12 @@ func changedAt(s *model.Snapshot, revision uint64) []model.Ref {
 }
 
 // follow sends a message whenever the count changes, the last one with the outcome.
-func (w *Waiter) follow(ctx context.Context, refs []model.Ref, revision uint64, ss pilotv1.ConfigService_WaitServer) error {
+func (w *Waiter) follow(ctx context.Context, asked Asked, ss pilotv1.ConfigService_WaitServer) error {
 	var last [2]int
 	var refusedSince time.Time
 	for first := true; ; first = false {
 		proxies, changed := w.table.Proxies()
-		l := LivenessOf(proxies, refs, revision)
+		l := LivenessOf(proxies, asked)
 		switch {
 		case l.Done():
 			return ss.Send(response(l, pilotv1.WaitResponse_LIVE))

@@ -66,6 +66,7 @@ type Machine struct {
 	wants    *translate.Wants
 	revision uint64
 	acked    uint64
+	whole    bool // the proxy has had all of wants in force
 	nonce    uint64
 	types    [translate.Types]state
 	// doomed clusters, with the moment at which they may go.
@@ -102,7 +103,7 @@ func New() *Machine {
 
 // Want sets what the proxy is to have as of a config revision.
 func (m *Machine) Want(w *translate.Wants, revision uint64) {
-	m.wants, m.revision = w, revision
+	m.wants, m.revision, m.whole = w, revision, false
 	for t := range m.types {
 		if st := &m.types[t]; st.refusal != "" {
 			st.retry(w[t])
@@ -126,6 +127,10 @@ func (st *state) retry(wants map[string]*translate.Resource) {
 // Acknowledged is the newest revision of which the proxy has everything in force; 0 for
 // none. It never falls.
 func (m *Machine) Acknowledged() uint64 { return m.acked }
+
+// Settled reports whether the proxy has had in force all that it is to have since the
+// last Want. Next finds out.
+func (m *Machine) Settled() bool { return m.whole }
 
 // Refusals lists what the proxy did not take and still lacks.
 func (m *Machine) Refusals() []Refusal {
@@ -185,7 +190,7 @@ func (m *Machine) Next(now time.Time) ([]Response, time.Time) {
 		out = m.send(out, translate.Route, nil)
 	}
 	if m.inForce() {
-		m.acked = max(m.acked, m.revision)
+		m.acked, m.whole = max(m.acked, m.revision), true
 	}
 	due, wake := m.due(now)
 	if due != nil {

@@ -8,24 +8,76 @@ import (
 	"github.com/outrigger-mesh/outrigger/services/pilot/internal/model"
 )
 
-// mirrored reports whether the registry has what config says of services and workloads,
-// and nothing from config that is no longer there. What another source has registered
+// copies knows how far the registry's copies of the config's services and workloads are.
+// Used by Run's goroutine only.
+type copies struct {
+	// whole is the newest config revision that the registry has, but for what is behind.
+	whole uint64
+	// stuck is what cannot be written there, and why.
+	stuck map[bus.Key]string
+	// behind is what whole has gone past, and why.
+	behind map[bus.Key]string
+	// arrived says at which revision the registry had what was behind, after all.
+	arrived map[bus.Key]uint64
+}
+
+// maxArrived bounds what is remembered of objects that are no longer there.
+const maxArrived = 1000
+
+// judge brings copies up to date. A revision is in the world when its services and
+// workloads are in the registry, which is where they act. Until then the world is known
+// by the one before, unless all that is missing is stuck: nobody else waits for that.
+func (c *copies) judge(config, registry *half) {
+	missing := unmirrored(config.entries, registry.entries)
+	for key := range c.behind {
+		if !missing[key] {
+			c.arrived[key] = registry.revision
+			delete(c.behind, key)
+		}
+	}
+	whole := true
+	for key := range missing {
+		reason, stuck := c.stuck[key]
+		_, past := c.behind[key]
+		switch {
+		case stuck:
+			c.behind[key] = reason
+		case past:
+			c.behind[key] = "is being copied"
+		}
+		whole = whole && stuck
+	}
+	if whole {
+		c.whole = config.revision
+	}
+	if len(c.arrived) > maxArrived {
+		for key := range c.arrived {
+			if config.entries[key] == nil {
+				delete(c.arrived, key)
+			}
+		}
+	}
+}
+
+// unmirrored lists what config says of services and workloads and the registry has not,
+// or has from config although it is no longer there. What another source has registered
 // under the same name wins over config's, and counts as done.
-func mirrored(config, registry map[bus.Key]*configv1.Object) bool {
+func unmirrored(config, registry map[bus.Key]*configv1.Object) map[bus.Key]bool {
+	missing := map[bus.Key]bool{}
 	for key, o := range config {
 		if o.GetService() == nil && o.GetWorkload() == nil {
 			continue
 		}
 		if copied := registry[key]; copied == nil || copied.GetMetadata().GetOrigin() == model.OriginConfig && !sameSpec(o, copied) {
-			return false
+			missing[key] = true
 		}
 	}
 	for key, o := range registry {
 		if o.GetMetadata().GetOrigin() == model.OriginConfig && config[key] == nil {
-			return false
+			missing[key] = true
 		}
 	}
-	return true
+	return missing
 }
 
 // sameSpec compares what was written with its copy, which has a virtual address of its
@@ -40,4 +92,13 @@ func sameSpec(written, copied *configv1.Object) bool {
 		return out
 	}
 	return proto.Equal(plain(written), plain(copied))
+}
+
+// byRef is a copy of m by the names that the model uses.
+func byRef[V any](m map[bus.Key]V) map[model.Ref]V {
+	out := make(map[model.Ref]V, len(m))
+	for key, v := range m {
+		out[model.Ref{Kind: key.Kind, Namespace: key.Namespace, Name: key.Name}] = v
+	}
+	return out
 }

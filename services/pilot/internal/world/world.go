@@ -36,7 +36,7 @@ type World struct {
 	log      *slog.Logger
 	config   chan bus.Change // unbuffered: a reader waits until its change is taken
 	registry chan bus.Change
-	whole    uint64 // newest config revision that the registry mirrors; Run's only
+	stuck    chan map[bus.Key]string
 
 	mu      sync.Mutex
 	current *translate.Set
@@ -47,7 +47,7 @@ type World struct {
 func New(cfg Config, log *slog.Logger) *World {
 	return &World{
 		cfg: cfg, log: log, changed: make(chan struct{}),
-		config: make(chan bus.Change), registry: make(chan bus.Change),
+		config: make(chan bus.Change), registry: make(chan bus.Change), stuck: make(chan map[bus.Key]string),
 	}
 }
 
@@ -73,9 +73,14 @@ func (w *World) Config(ctx context.Context, c bus.Change) { feed(ctx, w.config, 
 // Registry takes a change of the registry bucket.
 func (w *World) Registry(ctx context.Context, c bus.Change) { feed(ctx, w.registry, c) }
 
-func feed(ctx context.Context, to chan<- bus.Change, c bus.Change) {
+// Stuck takes which of the config's services and workloads cannot be written to the
+// registry, each with the reason. It replaces what was said before. The map is not
+// changed any more.
+func (w *World) Stuck(ctx context.Context, why map[bus.Key]string) { feed(ctx, w.stuck, why) }
+
+func feed[T any](ctx context.Context, to chan<- T, news T) {
 	select {
-	case to <- c:
+	case to <- news:
 	case <-ctx.Done():
 	}
 }
@@ -83,6 +88,7 @@ func feed(ctx context.Context, to chan<- bus.Change, c bus.Change) {
 // Run builds sets until ctx ends.
 func (w *World) Run(ctx context.Context) error {
 	var config, registry half
+	mirror := copies{behind: map[bus.Key]string{}, arrived: map[bus.Key]uint64{}}
 	var quiet, latest <-chan time.Time
 	for {
 		select {
@@ -92,12 +98,13 @@ func (w *World) Run(ctx context.Context) error {
 			config.apply(c)
 		case c := <-w.registry:
 			registry.apply(c)
+		case mirror.stuck = <-w.stuck:
 		case <-quiet:
-			w.build(&config, &registry)
+			w.build(&config, &registry, &mirror)
 			quiet, latest = nil, nil
 			continue
 		case <-latest:
-			w.build(&config, &registry)
+			w.build(&config, &registry, &mirror)
 			quiet, latest = nil, nil
 			continue
 		}
@@ -110,15 +117,12 @@ func (w *World) Run(ctx context.Context) error {
 	}
 }
 
-func (w *World) build(config, registry *half) {
+func (w *World) build(config, registry *half, mirror *copies) {
 	began := time.Now()
-	// A revision is in the world when its services and workloads are in the registry,
-	// which is where they act. Until then the world is known by the one before.
-	if config.revision != w.whole && mirrored(config.entries, registry.entries) {
-		w.whole = config.revision
-	}
+	mirror.judge(config, registry)
 	snap := model.Build(model.Input{
-		Settings: w.cfg.Settings, Revision: w.whole, RegistryRevision: registry.revision,
+		Settings: w.cfg.Settings, Revision: mirror.whole, Read: config.revision, RegistryRevision: registry.revision,
+		Behind: byRef(mirror.behind), Arrived: byRef(mirror.arrived),
 		Config: config.objects(), Registry: registry.objects(),
 	})
 	w.mu.Lock()

@@ -120,3 +120,41 @@ func TestARevisionIsThereWhenTheRegistryMirrorsIt(t *testing.T) {
 		}
 	})
 }
+
+func TestAStuckObjectHoldsBackNoOther(t *testing.T) {
+	a, key := model.Ref{Kind: "Service", Namespace: "default", Name: "a"}, bus.Key{Kind: "Service", Namespace: "default", Name: "a"}
+	copied := func(revision uint64, names ...string) bus.Change {
+		c := change(revision, false, names...)
+		for _, e := range c.Entries {
+			e.Envelope.Origin = model.OriginConfig
+		}
+		return c
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w, ctx := start(t)
+		for _, s := range []struct {
+			what    string
+			feed    func()
+			want    uint64
+			behind  string
+			arrived uint64
+		}{
+			{"nothing", func() { w.Config(ctx, change(3, true)); w.Registry(ctx, change(1, true)) }, 3, "", 0},
+			{"a is written", func() { w.Config(ctx, change(4, false, "a")) }, 3, "", 0},
+			{"and cannot be copied", func() { w.Stuck(ctx, map[bus.Key]string{key: "too large"}) }, 4, "too large", 0},
+			{"b is written", func() { w.Config(ctx, change(5, false, "b")) }, 4, "too large", 0},
+			{"and copied", func() { w.Registry(ctx, copied(2, "b")) }, 5, "too large", 0},
+			{"a is no longer stuck", func() { w.Stuck(ctx, map[bus.Key]string{}) }, 5, "is being copied", 0},
+			{"and copied", func() { w.Registry(ctx, copied(3, "a")) }, 5, "", 3},
+		} {
+			s.feed()
+			time.Sleep(10 * time.Millisecond)
+			synctest.Wait()
+			got := w.Current().Snapshot
+			if got.Revision != s.want || got.Behind[a] != s.behind || got.Arrived[a] != s.arrived {
+				t.Errorf("%s: revision %d, behind %v, arrived %v; want %d, %q, %d", s.what,
+					got.Revision, got.Behind, got.Arrived, s.want, s.behind, s.arrived)
+			}
+		}
+	})
+}

@@ -52,8 +52,7 @@ func (c *conn) push(set *translate.Set) (<-chan time.Time, error) {
 		c.set = set
 		wants := set.Wants(c.facts(set))
 		c.machine.Want(wants, set.Snapshot.Revision)
-		c.info.Uses, c.info.Wants = usesOf(wants), wants
-		c.info.Target = set.Snapshot.Revision
+		c.info = c.info.Told(set.Snapshot, wants, usesOf(wants))
 	}
 	responses, wake := c.machine.Next(time.Now())
 	for _, r := range responses {
@@ -73,6 +72,9 @@ func (c *conn) push(set *translate.Set) (<-chan time.Time, error) {
 func (c *conn) report() {
 	refused := refusalsOf(c.machine.Refusals())
 	next := c.info
+	if c.machine.Settled() {
+		next = next.Took()
+	}
 	next.Acknowledged, next.Refused = c.machine.Acknowledged(), refused
 	c.info = next
 	c.server.table.Update(c.handleID, next)
