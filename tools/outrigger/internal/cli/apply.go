@@ -87,7 +87,7 @@ func (a *applying) run(ctx context.Context, s streams) error {
 		if err := a.print(s.out, r); err != nil || !a.wait || a.dryRun {
 			return err
 		}
-		return waitFor(ctx, client, s, &pilotv1.WaitRequest{Revision: r.GetRevision(), Refs: refsOf(r.GetApplied())}, a.timeout)
+		return waitFor(ctx, client, s, &pilotv1.WaitRequest{Revision: r.GetRevision(), Refs: refsOf(r.GetApplied())}, a.timeout, written)
 	})
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -22,22 +24,27 @@ type deleting struct {
 	files         []string
 	namespace     string
 	ignoreMissing bool
+	wait          bool
+	timeout       time.Duration
 	format        string
 }
 
 func newDelete(s streams) *cobra.Command {
 	d := &deleting{}
 	command := &cobra.Command{
-		Use:               "delete (KIND NAME... | KIND/NAME... | -f FILE...)",
-		Short:             "Delete objects, all of them or none",
-		Long:              "Deletes the named objects, or those that files hold, in one batch. What others still use is not deleted.",
-		Example:           "  outrigger delete routerule reviews-v3\n  outrigger delete -f samples/bookinfo/route-rule-all-v1.yaml",
+		Use:   "delete (KIND NAME... | KIND/NAME... | -f FILE...)",
+		Short: "Delete objects, all of them or none",
+		Long: "Deletes the named objects, or those that files hold, in one batch with one revision. What others still\n" +
+			"use is not deleted.\n\n" +
+			"Exit codes: 0 done, 1 refused or failed, 2 usage; with --wait also 4 not gone everywhere in time,\n" +
+			"5 a proxy refused to go on without it.",
+		Example:           "  outrigger delete routerule reviews-v3 --wait\n  outrigger delete -f samples/bookinfo/route-rule-all-v1.yaml",
 		ValidArgsFunction: completeNames(&d.connection, &d.namespace),
 		PreRunE: func(_ *cobra.Command, args []string) error {
 			if (len(args) == 0) == (len(d.files) == 0) {
 				return &Exit{Code: exitUsage, Err: errors.New("want either KIND NAME or -f FILE")}
 			}
-			return oneOf("output", d.format, "table", "json", "yaml")
+			return errors.Join(oneOf("output", d.format, "table", "json", "yaml"), positive(d.timeout))
 		},
 		RunE: func(command *cobra.Command, args []string) error { return d.run(command.Context(), s, args) },
 	}
@@ -45,6 +52,8 @@ func newDelete(s streams) *cobra.Command {
 	flags.StringArrayVarP(&d.files, "filename", "f", nil, "`FILE`, folder, or - for standard input; may be repeated")
 	flags.StringVarP(&d.namespace, "namespace", "n", decode.DefaultNamespace, "namespace")
 	flags.BoolVar(&d.ignoreMissing, "ignore-missing", false, "what is not there is no mistake")
+	flags.BoolVar(&d.wait, "wait", false, "wait until no proxy has the objects any longer")
+	flags.DurationVar(&d.timeout, "timeout", 30*time.Second, "how long --wait waits, at most 10m")
 	flags.StringVarP(&d.format, "output", "o", "table", "table, json or yaml")
 	d.connection.flags(command)
 	return command
@@ -59,33 +68,46 @@ func (d *deleting) run(ctx context.Context, s streams, args []string) error {
 		return err
 	}
 	return d.with(ctx, s, func(ctx context.Context, conn *grpc.ClientConn) error {
-		ctx, cancel := context.WithTimeout(ctx, callTimeout)
-		defer cancel()
-		slow := patience(s, "waiting for pilot")
-		defer slow.done()
 		client := pilotv1.NewConfigServiceClient(conn)
-		if d.ignoreMissing {
-			if refs, err = existing(ctx, client, refs); err != nil {
-				return err
-			}
-		}
-		if len(refs) == 0 {
-			slow.done()
-			fmt.Fprintln(s.err, "nothing to delete")
-			return nil
-		}
-		r, err := client.Delete(ctx, &pilotv1.DeleteRequest{Refs: refs})
-		slow.done()
-		if err != nil {
+		r, err := d.delete(ctx, s, client, refs)
+		if err != nil || r == nil {
 			return err
 		}
-		if d.format != "table" {
-			return printMessage(s.out, d.format, r)
+		if err := d.print(s.out, r); err != nil || !d.wait {
+			return err
 		}
-		printApplied(s.out, r.GetDeleted())
-		fmt.Fprintf(s.out, "%s; revision %d\n", counted(r.GetDeleted()), r.GetRevision())
-		return nil
+		return waitFor(ctx, client, s, &pilotv1.WaitRequest{Revision: r.GetRevision(), Refs: refsOf(r.GetDeleted())}, d.timeout, deleted)
 	})
+}
+
+// delete is nil if there was nothing to delete.
+func (d *deleting) delete(ctx context.Context, s streams, client pilotv1.ConfigServiceClient, refs []*configv1.ObjectRef) (*pilotv1.DeleteResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	slow := patience(s, "waiting for pilot")
+	defer slow.done()
+	if d.ignoreMissing {
+		var err error
+		if refs, err = existing(ctx, client, refs); err != nil {
+			return nil, err
+		}
+	}
+	if len(refs) == 0 {
+		slow.done()
+		fmt.Fprintln(s.err, "nothing to delete")
+		return nil, nil
+	}
+	return client.Delete(ctx, &pilotv1.DeleteRequest{Refs: refs})
+}
+
+// print says what became of each object.
+func (d *deleting) print(out io.Writer, r *pilotv1.DeleteResponse) error {
+	if d.format != "table" {
+		return printMessage(out, d.format, r)
+	}
+	printApplied(out, r.GetDeleted())
+	fmt.Fprintf(out, "%s; revision %d\n", counted(r.GetDeleted()), r.GetRevision())
+	return nil
 }
 
 // written lists the objects that the files hold.

@@ -60,6 +60,7 @@ func newPilot() *pilot {
 			},
 			Objects: []*pilotv1.ObjectStatus{{Ref: &configv1.ObjectRef{Kind: "RouteRule", Namespace: "default", Name: "reviews"},
 				Revision: 12, Interested: 7, Live: 6, Origin: "file:/etc/outrigger/rules/reviews.yaml"}},
+			RegistryProblems: []*pilotv1.Problem{{Object: "Service default/large", Message: "not in force, the registry is not up to date: too large"}},
 			FileProblems: []*pilotv1.Problem{{File: "/etc/outrigger/rules/jason.yaml", Line: 5, Column: 3,
 				Object: "RouteRule default/jason", Field: "spec.presidence", Message: "unknown field; did you mean precedence?"}},
 		},

@@ -18,8 +18,8 @@ func newStatus(s streams) *cobra.Command {
 		Use:   "status",
 		Short: "Show what is in force where, and what is wrong",
 		Long: "Shows the bus, the proxies that are connected and the revision that each has in force, the objects and on\n" +
-			"how many of the proxies that use them they are live, what proxies refused, and files of watched folders\n" +
-			"that are not taken as they are.",
+			"how many of the proxies that use them they are live, what proxies refused, what cannot be brought into the\n" +
+			"registry, and files of watched folders that are not taken as they are.",
 		Args:    cobra.NoArgs,
 		PreRunE: func(*cobra.Command, []string) error { return oneOf("output", format, "table", "json", "yaml") },
 		RunE: func(command *cobra.Command, _ []string) error {
@@ -76,7 +76,7 @@ func printMesh(out io.Writer, r *pilotv1.GetStatusResponse) {
 	if b.GetRefused() != "" {
 		wrong = append(wrong, "the bus is refused: "+b.GetRefused())
 	}
-	for _, p := range r.GetFileProblems() {
+	for _, p := range append(r.GetRegistryProblems(), r.GetFileProblems()...) {
 		wrong = append(wrong, problemLine(p))
 	}
 	if len(wrong) > 0 {

@@ -41,7 +41,7 @@ func newWait(s streams) *cobra.Command {
 				return err
 			}
 			return c.with(command.Context(), s, func(ctx context.Context, conn *grpc.ClientConn) error {
-				return waitFor(ctx, pilotv1.NewConfigServiceClient(conn), s, &pilotv1.WaitRequest{Revision: revision, Refs: refs}, timeout)
+				return waitFor(ctx, pilotv1.NewConfigServiceClient(conn), s, &pilotv1.WaitRequest{Revision: revision, Refs: refs}, timeout, written)
 			})
 		},
 	}
@@ -52,8 +52,16 @@ func newWait(s streams) *cobra.Command {
 	return command
 }
 
+// words are how a wait is told: of what is to be in force, or of what is to be gone.
+type words struct{ done, use, nobody, refused string }
+
+var (
+	written = words{done: "in force on", use: "use", nobody: "no proxy uses this", refused: "accepted by pilot, and refused by a proxy"}
+	deleted = words{done: "gone from", use: "used", nobody: "no proxy used this", refused: "deleted by pilot, and a proxy refuses to go on without it"}
+)
+
 // waitFor follows a revision until its fate is decided, and says what became of it.
-func waitFor(ctx context.Context, client pilotv1.ConfigServiceClient, s streams, req *pilotv1.WaitRequest, timeout time.Duration) error {
+func waitFor(ctx context.Context, client pilotv1.ConfigServiceClient, s streams, req *pilotv1.WaitRequest, timeout time.Duration, w words) error {
 	req.Timeout = durationpb.New(timeout)
 	ctx, cancel := context.WithTimeout(ctx, timeout+grace)
 	defer cancel()
@@ -73,36 +81,36 @@ func waitFor(ctx context.Context, client pilotv1.ConfigServiceClient, s streams,
 			return err
 		}
 		if r.GetOutcome() == pilotv1.WaitResponse_OUTCOME_UNSPECIFIED {
-			slow.say(fmt.Sprintf("waiting: in force on %d of %d proxies", r.GetLive(), r.GetInterested()))
+			slow.say(fmt.Sprintf("waiting: %s %d of %d proxies", w.done, r.GetLive(), r.GetInterested()))
 			continue
 		}
 		slow.done()
-		return outcome(r, s, timeout, time.Since(began))
+		return w.outcome(r, s, timeout, time.Since(began))
 	}
 }
 
 // outcome says how a wait ended.
-func outcome(r *pilotv1.WaitResponse, s streams, timeout, took time.Duration) error {
+func (w words) outcome(r *pilotv1.WaitResponse, s streams, timeout, took time.Duration) error {
 	switch r.GetOutcome() {
 	case pilotv1.WaitResponse_LIVE:
 		if r.GetInterested() == 0 {
-			fmt.Fprintln(s.err, "no proxy uses this: there is nothing to wait for")
+			fmt.Fprintln(s.err, w.nobody+": there is nothing to wait for")
 			return nil
 		}
-		fmt.Fprintf(s.err, "in force on %s (%v)\n", proxies(r.GetLive()), took.Round(time.Millisecond))
+		fmt.Fprintf(s.err, "%s %s (%v)\n", w.done, proxies(r.GetLive()), took.Round(time.Millisecond))
 		return nil
 	case pilotv1.WaitResponse_REFUSED:
 		for _, x := range r.GetRefused() {
 			fmt.Fprintf(s.err, "%s refuses %s: %s\n", x.GetProxy(), x.GetResource(), x.GetMessage())
 		}
-		return &Exit{Code: exitRefused, Err: fmt.Errorf("accepted by pilot, and refused by a proxy; in force on %d of %s that use it",
-			r.GetLive(), proxies(r.GetInterested()))}
+		return &Exit{Code: exitRefused, Err: fmt.Errorf("%s; %s %d of %s that %s it",
+			w.refused, w.done, r.GetLive(), proxies(r.GetInterested()), w.use)}
 	}
 	for _, name := range r.GetMissing() {
 		fmt.Fprintf(s.err, "missing: %s\n", name)
 	}
-	return &Exit{Code: exitMissing, Err: fmt.Errorf("in force on %d of %s that use it after %v; the lines above say who is missing",
-		r.GetLive(), proxies(r.GetInterested()), timeout)}
+	return &Exit{Code: exitMissing, Err: fmt.Errorf("%s %d of %s that %s it after %v; the lines above say who is missing",
+		w.done, r.GetLive(), proxies(r.GetInterested()), w.use, timeout)}
 }
 
 func proxies(n uint32) string {
