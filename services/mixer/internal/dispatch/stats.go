@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/outrigger-mesh/outrigger/internal/rule"
-	"github.com/outrigger-mesh/outrigger/services/mixer/internal/attrset"
+	"github.com/outrigger-mesh/outrigger/internal/telemetry"
 )
 
 // stats counts what was done, for the metrics and for the status; the counts of an
@@ -21,8 +21,8 @@ type stats struct {
 	dispatches metric.Int64Counter
 	durations  metric.Float64Histogram
 	failures   metric.Int64Counter
-	calls      *attrset.Sets[outcome]
-	unheard    *attrset.Sets[silence]
+	calls      *telemetry.Sets[outcome]
+	unheard    *telemetry.Sets[silence]
 	rules      sync.Map // name to *counts
 	handlers   sync.Map // object to *counts
 }
@@ -55,7 +55,7 @@ func (s silence) attributes() []attribute.KeyValue {
 }
 
 func newStats(m metric.Meter) (*stats, error) {
-	s := stats{calls: attrset.New(outcome.attributes), unheard: attrset.New(silence.attributes)}
+	s := stats{calls: telemetry.NewSets(outcome.attributes), unheard: telemetry.NewSets(silence.attributes)}
 	var err error
 	if s.dispatches, err = m.Int64Counter("mixer_adapter_dispatch_count",
 		metric.WithDescription("calls of adapters")); err != nil {

@@ -27,7 +27,6 @@ import (
 	"github.com/outrigger-mesh/outrigger/internal/spiffe"
 	"github.com/outrigger-mesh/outrigger/internal/telemetry"
 	"github.com/outrigger-mesh/outrigger/services/mixer/internal/attr"
-	"github.com/outrigger-mesh/outrigger/services/mixer/internal/attrset"
 	"github.com/outrigger-mesh/outrigger/services/mixer/internal/plan"
 	"github.com/outrigger-mesh/outrigger/services/mixer/internal/registry"
 )
@@ -71,8 +70,8 @@ type Server struct {
 
 	received   metric.Int64Counter
 	reported   metric.Int64Counter
-	checkSets  *attrset.Sets[checked]
-	reportSets *attrset.Sets[sent]
+	checkSets  *telemetry.Sets[checked]
+	reportSets *telemetry.Sets[sent]
 	checks     atomic.Uint64
 	reports    atomic.Uint64
 }
@@ -82,7 +81,7 @@ type Server struct {
 func New(e engine, w world, trusted func(spiffe.ID) bool, tel *telemetry.Telemetry) (*Server, error) {
 	s := &Server{
 		engine: e, world: w, trusted: trusted, tel: tel,
-		checkSets: attrset.New(checked.attributes), reportSets: attrset.New(sent.attributes),
+		checkSets: telemetry.NewSets(checked.attributes), reportSets: telemetry.NewSets(sent.attributes),
 	}
 	var err error
 	if s.received, err = tel.Meter.Int64Counter("mixer_checks_received",

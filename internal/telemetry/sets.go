@@ -1,7 +1,4 @@
-// Package attrset keeps the attribute sets of metrics ready-made: to sort and hash a set
-// costs more than to count with it. In: what tells one set from another. Out: the option
-// that a measurement takes. It measures nothing.
-package attrset
+package telemetry
 
 import (
 	"sync"
@@ -10,10 +7,12 @@ import (
 	"go.opentelemetry.io/otel/metric"
 )
 
-// maxKept bounds the sets that are kept at once; they are made anew when more are needed.
-const maxKept = 4096
+// maxSets bounds the sets that one Sets keeps; they are made anew when more are needed.
+const maxSets = 4096
 
-// Sets are the sets of one or more metrics by K. Its methods are safe for concurrent use.
+// Sets keeps attribute sets of metrics ready-made, by what tells one from another: to
+// sort and hash a set costs more than to count with it. Its methods are safe for
+// concurrent use.
 type Sets[K comparable] struct {
 	describe func(K) []attribute.KeyValue
 
@@ -21,8 +20,8 @@ type Sets[K comparable] struct {
 	kept map[K]metric.MeasurementOption
 }
 
-// New returns Sets of what describe says; it is pure.
-func New[K comparable](describe func(K) []attribute.KeyValue) *Sets[K] {
+// NewSets returns Sets of what describe says; it is pure.
+func NewSets[K comparable](describe func(K) []attribute.KeyValue) *Sets[K] {
 	return &Sets[K]{describe: describe, kept: map[K]metric.MeasurementOption{}}
 }
 
@@ -37,7 +36,7 @@ func (s *Sets[K]) Of(k K) metric.MeasurementOption {
 	o = metric.WithAttributeSet(attribute.NewSet(s.describe(k)...))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.kept) >= maxKept {
+	if len(s.kept) >= maxSets {
 		clear(s.kept)
 	}
 	s.kept[k] = o
