@@ -121,7 +121,7 @@ func prometheus(p *configv1.PrometheusParams, say report) {
 	seen := map[string]int{}
 	for i, m := range p.GetMetrics() {
 		field := fmt.Sprintf("spec.params.metrics[%d]", i)
-		name := strings.NewReplacer("/", "_", ".", "_", " ", "_", "-", "").Replace(m.GetName())
+		name := exported(m.GetName())
 		if !metricName.MatchString(name) {
 			say(field+".name", "%q is no name of a metric", m.GetName())
 		}
@@ -187,11 +187,7 @@ func buckets(m *configv1.PrometheusParams_MetricInfo, field string, say report) 
 
 // exports compares what a prometheus handler expects with the instances that it names.
 func (c *checker) exports(o *configv1.Object, say report) {
-	params := &configv1.PrometheusParams{}
-	if o.GetHandler().GetAdapter() != "prometheus" || decode.Params(o.GetHandler().GetParams(), params) != nil {
-		return
-	}
-	for i, m := range params.GetMetrics() {
+	for i, m := range metricsOf(o.GetHandler()) {
 		field := fmt.Sprintf("spec.params.metrics[%d]", i)
 		ref := named("Instance", m.GetInstanceName(), o.GetMetadata().GetNamespace())
 		instance := c.next[ref].GetInstance()

@@ -16,6 +16,7 @@ type index struct {
 	workloads map[string][]model.Ref // by address
 	near      map[string][]*configv1.Workload
 	external  map[string][]model.Ref // services by host name outside of the mesh
+	metrics   map[string]metric      // who exports a name first
 }
 
 // lookup makes the index.
@@ -23,6 +24,7 @@ func (c *checker) lookup() {
 	c.index = index{
 		services: map[string][]model.Ref{}, ways: map[string][]model.Ref{}, workloads: map[string][]model.Ref{},
 		near: map[string][]*configv1.Workload{}, external: map[string][]model.Ref{},
+		metrics: c.exporters(),
 	}
 	for _, ref := range sortedRefs(c.next) {
 		if s := c.next[ref].GetService(); s != nil {

@@ -25,6 +25,7 @@ func (c *checker) link(o *configv1.Object, say, warn report) {
 		c.linkRule(o, spec.Rule, say, warn)
 	case *configv1.Object_Handler:
 		c.exports(o, say)
+		c.clashes(o, say)
 	case *configv1.Object_Service:
 		c.linkService(o, spec.Service, say)
 	case *configv1.Object_Workload:
