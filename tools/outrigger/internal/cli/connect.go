@@ -78,7 +78,10 @@ func (c *connection) dial() (*grpc.ClientConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()), limit)
+	if err := c.knock(); err != nil {
+		return nil, err
+	}
+	return grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()), limit, grpc.WithContextDialer(c.door))
 }
 
 // socket finds pilot's socket in the state folder.

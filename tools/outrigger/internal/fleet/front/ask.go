@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"path/filepath"
 	"time"
 
 	"github.com/outrigger-mesh/outrigger/tools/outrigger/internal/fleet"
@@ -20,9 +18,10 @@ const askPatience = 40 * time.Second
 func Ask(ctx context.Context, state string, request fleet.Request) (fleet.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, askPatience)
 	defer cancel()
-	path := filepath.Join(state, fleet.RunFolder, fleet.ControlSocket)
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "unix", path)
+	conn, err := Dial(ctx, state, fleet.ControlSocket)
+	if refusal := (*Refusal)(nil); errors.As(err, &refusal) {
+		return fleet.Response{}, err
+	}
 	if err != nil {
 		return fleet.Response{}, &Refusal{
 			Problem: "no fleet answers on " + state, Cause: err,

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outrigger-mesh/outrigger/tools/outrigger/internal/fleet"
+	"github.com/outrigger-mesh/outrigger/tools/outrigger/internal/fleet/peer"
 )
 
 const (
@@ -75,7 +76,7 @@ func (c *control) serve(ctx context.Context, conn net.Conn) {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	answer := json.NewEncoder(conn)
-	uid, err := peerUID(conn)
+	uid, err := peer.UID(conn)
 	if err != nil || uid != 0 && int(uid) != os.Geteuid() {
 		_ = answer.Encode(fleet.Response{Error: "this socket is for the user who runs the fleet"})
 		return // whether it took the answer or not

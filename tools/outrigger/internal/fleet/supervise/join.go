@@ -12,9 +12,8 @@ import (
 	"net/http"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/outrigger-mesh/outrigger/tools/outrigger/internal/fleet"
+	"github.com/outrigger-mesh/outrigger/tools/outrigger/internal/fleet/peer"
 )
 
 // joiner hands processes the proofs by which they get their first certificate.
@@ -65,7 +64,7 @@ func (j *joiner) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	uid, err := peerUID(conn)
+	uid, err := peer.UID(conn)
 	if err == nil && uid != j.authority.UID {
 		err = fmt.Errorf("uid %d answers at %s, want %d", uid, j.authority.Socket, j.authority.UID)
 	}
@@ -181,25 +180,4 @@ func (j *joiner) call(ctx context.Context, method, path string, in, out any) err
 		return fmt.Errorf("%s: status %d", path, response.StatusCode)
 	}
 	return json.NewDecoder(io.LimitReader(response.Body, maxAuthority)).Decode(out)
-}
-
-// peerUID is the user at the other end of a Unix socket.
-func peerUID(conn net.Conn) (uint32, error) {
-	local, ok := conn.(*net.UnixConn)
-	if !ok {
-		return 0, fmt.Errorf("%v is not a Unix socket", conn.RemoteAddr())
-	}
-	raw, err := local.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	var credentials *unix.Ucred
-	var asked error
-	err = raw.Control(func(fd uintptr) {
-		credentials, asked = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	if err := errors.Join(err, asked); err != nil {
-		return 0, fmt.Errorf("ask for the peer's user: %w", err)
-	}
-	return credentials.Uid, nil
 }
