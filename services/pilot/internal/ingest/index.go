@@ -15,6 +15,7 @@ type index struct {
 	ways      map[string][]model.Ref // services by host and path at the ingress
 	workloads map[string][]model.Ref // by address
 	near      map[string][]*configv1.Workload
+	open      map[string][]model.Ref // services that name no accounts and stay as they are
 	external  map[string][]model.Ref // services by host name outside of the mesh
 	metrics   map[string]metric      // who exports a name first
 }
@@ -23,7 +24,7 @@ type index struct {
 func (c *checker) lookup() {
 	c.index = index{
 		services: map[string][]model.Ref{}, ways: map[string][]model.Ref{}, workloads: map[string][]model.Ref{},
-		near: map[string][]*configv1.Workload{}, external: map[string][]model.Ref{},
+		near: map[string][]*configv1.Workload{}, open: map[string][]model.Ref{}, external: map[string][]model.Ref{},
 		metrics: c.exporters(),
 	}
 	for _, ref := range sortedRefs(c.next) {
@@ -33,6 +34,9 @@ func (c *checker) lookup() {
 			}
 			for _, h := range s.GetExternalHosts() {
 				c.index.external[h] = append(c.index.external[h], ref)
+			}
+			if _, written := c.incoming[ref]; !written && len(s.GetAccounts()) == 0 {
+				c.index.open[ref.Namespace] = append(c.index.open[ref.Namespace], ref)
 			}
 			for way := range ways(s) {
 				c.index.ways[way] = append(c.index.ways[way], ref)

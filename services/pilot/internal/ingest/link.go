@@ -28,8 +28,10 @@ func (c *checker) link(o *configv1.Object, say, warn report) {
 		c.clashes(o, say)
 	case *configv1.Object_Service:
 		c.linkService(o, spec.Service, say)
+		c.linkAccounts(o, spec.Service, warn)
 	case *configv1.Object_Workload:
 		c.linkWorkload(o, warn)
+		c.linkAccount(o, warn)
 	}
 }
 
