@@ -67,6 +67,12 @@ func (s *Set) outboundCluster(name string, svc *model.Service, p model.Port) *cl
 		},
 		TransportSocketMatches: transportSockets(svc.Accounts),
 	}
+	if svc.Headless && !p.HTTP() {
+		c.LbSubsetConfig = &clusterv3.Cluster_LbSubsetConfig{
+			FallbackPolicy:  clusterv3.Cluster_LbSubsetConfig_NO_FALLBACK,
+			SubsetSelectors: []*clusterv3.Cluster_LbSubsetConfig_LbSubsetSelector{{Keys: []string{addressKey}}},
+		}
+	}
 	if p.HTTP() {
 		c.TypedExtensionProtocolOptions = map[string]*anypb.Any{
 			"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": pack(httpOptions(p.HTTP2())),
@@ -105,7 +111,7 @@ func assignment(name string, svc *model.Service, p model.Port, labels model.Labe
 		}
 		e := &endpointv3.LbEndpoint{
 			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: address(w.Address, w.TargetPort(p))}},
-			Metadata:       endpointMetadata(w),
+			Metadata:       endpointMetadata(w, svc.Headless && !p.HTTP()),
 		}
 		if w.State == configv1.Workload_DRAINING {
 			e.HealthStatus = corev3.HealthStatus_DRAINING
@@ -118,14 +124,30 @@ func assignment(name string, svc *model.Service, p model.Port, labels model.Labe
 	return a
 }
 
-// endpointMetadata says whether to speak mTLS to w; see transportSockets.
-func endpointMetadata(w *model.Workload) *corev3.Metadata {
-	if w.Account.IsZero() {
+// The load balancer's part of an endpoint's metadata, and the key there that tells the
+// workloads of a headless service apart: who calls one by its address means that one.
+const balancer, addressKey = "envoy.lb", "address"
+
+func addressOnly(address string) *structpb.Struct {
+	return &structpb.Struct{Fields: map[string]*structpb.Value{addressKey: structpb.NewStringValue(address)}}
+}
+
+// endpointMetadata says whether to speak mTLS to w (see transportSockets), and, where
+// callers choose, by which address it is called.
+func endpointMetadata(w *model.Workload, chosen bool) *corev3.Metadata {
+	parts := map[string]*structpb.Struct{}
+	if !w.Account.IsZero() {
+		parts["envoy.transport_socket_match"] = &structpb.Struct{
+			Fields: map[string]*structpb.Value{meshKey: structpb.NewStringValue(meshValue)},
+		}
+	}
+	if chosen {
+		parts[balancer] = addressOnly(w.Address)
+	}
+	if len(parts) == 0 {
 		return nil
 	}
-	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{
-		"envoy.transport_socket_match": {Fields: map[string]*structpb.Value{meshKey: structpb.NewStringValue(meshValue)}},
-	}}
+	return &corev3.Metadata{FilterMetadata: parts}
 }
 
 // localCluster is the application behind a sidecar. It is bound to loopback, so that it

@@ -3,10 +3,13 @@ package translate
 import (
 	"fmt"
 	"slices"
+	"strconv"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/outrigger-mesh/outrigger/services/pilot/internal/model"
@@ -56,23 +59,32 @@ func (s *Set) httpListener(w *Wants, p Proxy, table string, number uint32) {
 }
 
 // tcpListener takes connections to a service's virtual address. A headless service has
-// none: its workloads' own addresses are taken, each by a listener of its own.
+// none: its workloads' own addresses are taken, each by a listener of its own that leads
+// to that workload.
 func (s *Set) tcpListener(w *Wants, svc *model.Service, port model.Port) {
 	cluster := clusterName(port.Number, "", svc.Host)
-	addresses := []string{svc.Address}
-	if svc.Address == "" {
-		addresses = nil
+	var addresses []string
+	if svc.Address != "" {
+		addresses = []string{svc.Address}
+	}
+	if svc.Headless {
 		for _, wl := range svc.Workloads {
 			addresses = append(addresses, wl.Address)
 		}
+		slices.Sort(addresses)
+		addresses = slices.Compact(addresses)
 	}
 	for _, a := range addresses {
 		name := fmt.Sprintf("%s_%d", a, port.Number)
-		w.add(Listener, s.get(Listener, name, cluster, func() (proto.Message, []model.Ref) {
+		w.add(Listener, s.get(Listener, name, cluster+strconv.FormatBool(svc.Headless), func() (proto.Message, []model.Ref) {
+			proxy := &tcpv3.TcpProxy{StatPrefix: cluster, ClusterSpecifier: &tcpv3.TcpProxy_Cluster{Cluster: cluster}}
+			if svc.Headless {
+				proxy.MetadataMatch = &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{balancer: addressOnly(a)}}
+			}
 			return &listenerv3.Listener{
 				Name: name, Address: address(a, port.Number), BindToPort: wrapperspb.Bool(false),
 				TrafficDirection: corev3.TrafficDirection_OUTBOUND,
-				FilterChains:     []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{tcpProxy(cluster, cluster)}}},
+				FilterChains:     []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{tcpFilter(proxy)}}},
 			}, []model.Ref{svc.Ref}
 		}))
 	}

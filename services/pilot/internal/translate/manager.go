@@ -130,10 +130,12 @@ func (p Proxy) traceName() string {
 }
 
 func tcpProxy(stat, cluster string) *listenerv3.Filter {
+	return tcpFilter(&tcpv3.TcpProxy{StatPrefix: stat, ClusterSpecifier: &tcpv3.TcpProxy_Cluster{Cluster: cluster}})
+}
+
+func tcpFilter(proxy *tcpv3.TcpProxy) *listenerv3.Filter {
 	return &listenerv3.Filter{
-		Name: "envoy.filters.network.tcp_proxy",
-		ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: pack(&tcpv3.TcpProxy{
-			StatPrefix: stat, ClusterSpecifier: &tcpv3.TcpProxy_Cluster{Cluster: cluster},
-		})},
+		Name:       "envoy.filters.network.tcp_proxy",
+		ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: pack(proxy)},
 	}
 }
