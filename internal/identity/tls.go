@@ -114,3 +114,12 @@ func PeerID(certs []*x509.Certificate) spiffe.ID {
 	}
 	return id
 }
+
+// PeerEnd returns when the certificate of a verified peer ends, after which it proves
+// nothing any more; the zero time if none was shown.
+func PeerEnd(certs []*x509.Certificate) time.Time {
+	if len(certs) == 0 {
+		return time.Time{}
+	}
+	return certs[0].NotAfter
+}

@@ -17,6 +17,7 @@ import (
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/encoding/protojson"
 
@@ -73,7 +74,7 @@ func NewServer(cfg rpc.Config, s *rpc.Server, tlsConfig *tls.Config, tel *teleme
 	root.Handle("GET /readyz", health(api.Ready))
 	return &Server{
 		name: s.Name(), cfg: cfg, tls: tlsConfig,
-		api: otelhttp.NewHandler(root, "rest", otelhttp.WithTracerProvider(tel.Tracers),
+		api: otelhttp.NewHandler(proven(root), "rest", otelhttp.WithTracerProvider(tel.Tracers),
 			otelhttp.WithMeterProvider(tel.Meters), otelhttp.WithPropagators(tel.Propagator)),
 		ops: opsHandler(tel, api),
 	}, nil
@@ -102,6 +103,34 @@ func health(check func() error) http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(code)
 		json.NewEncoder(w).Encode(body) //nolint:errcheck // the client went away
+	})
+}
+
+// proven answers while the certificate is valid that the connection was opened with;
+// then it has the client make another connection.
+func proven(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var end time.Time
+		if r.TLS != nil {
+			end = identity.PeerEnd(r.TLS.PeerCertificates)
+		}
+		if end.IsZero() {
+			next.ServeHTTP(w, r)
+			return
+		}
+		if time.Now().After(end) {
+			w.Header().Set("Connection", "close")
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusUnauthorized)
+			json.NewEncoder(w).Encode(map[string]any{ //nolint:errcheck // the client went away
+				"code":    int(codes.Unauthenticated),
+				"message": "the certificate on this connection ended at " + end.UTC().Format(time.RFC3339) + ": connect with its successor",
+			})
+			return
+		}
+		ctx, cancel := context.WithDeadline(r.Context(), end)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"runtime/debug"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -69,22 +70,28 @@ func GatewayMetadata(c Caller) metadata.MD {
 	return md
 }
 
-func (s *Server) caller(ctx context.Context) Caller {
+// caller says who calls, now. A connection may have been opened with a certificate that
+// has ended since: it proves nothing any more.
+func (s *Server) caller(ctx context.Context, now time.Time) (Caller, error) {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
-		return Caller{}
+		return Caller{}, nil
 	}
 	c := Caller{Address: p.Addr.String()}
 	switch a := p.AuthInfo.(type) {
 	case credentials.TLSInfo:
 		c.ID = identity.PeerID(a.State.PeerCertificates)
+		if end := identity.PeerEnd(a.State.PeerCertificates); !end.IsZero() && now.After(end) {
+			return c, fault.Unauthenticated.Errorf("the certificate of %s on this connection ended at %s: connect with its successor",
+				c, end.UTC().Format(time.RFC3339))
+		}
 	case localAuth:
 		c.Local = true
 	case gatewayAuth:
 		c = gatewayCaller(ctx)
 	}
 	c.Admin = c.Local || s.admins[c.ID]
-	return c
+	return c, nil
 }
 
 func gatewayCaller(ctx context.Context) Caller {
@@ -102,6 +109,15 @@ func gatewayCaller(ctx context.Context) Caller {
 	return c
 }
 
+// admit says who calls, if they may call method.
+func (s *Server) admit(ctx context.Context, method string) (Caller, error) {
+	c, err := s.caller(ctx, time.Now())
+	if err != nil {
+		return Caller{}, err
+	}
+	return c, s.allow(c, method)
+}
+
 // allow decides whether c may call method.
 func (s *Server) allow(c Caller, method string) error {
 	level := s.access[method]
@@ -116,8 +132,8 @@ func (s *Server) allow(c Caller, method string) error {
 
 func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (res any, err error) {
 	defer func() { err = s.finish(info.FullMethod, recover(), err) }()
-	c := s.caller(ctx)
-	if err := s.allow(c, info.FullMethod); err != nil {
+	c, err := s.admit(ctx, info.FullMethod)
+	if err != nil {
 		return nil, err
 	}
 	return next(WithCaller(ctx, c), req)
@@ -125,8 +141,8 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 
 func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
 	defer func() { err = s.finish(info.FullMethod, recover(), err) }()
-	c := s.caller(ss.Context())
-	if err := s.allow(c, info.FullMethod); err != nil {
+	c, err := s.admit(ss.Context(), info.FullMethod)
+	if err != nil {
 		return err
 	}
 	return next(srv, &callerStream{ss, WithCaller(ss.Context(), c)})

@@ -72,6 +72,12 @@ const statusMethod = gatewayv1.GatewayService_GetStatus_FullMethodName
 // authority, its address and its socket.
 func serve(t *testing.T, access rpc.Access) (*rpc.Server, *identitytest.Authority, string, string) {
 	t.Helper()
+	return serveAged(t, access, 0)
+}
+
+// serveAged is serve with an age of connections.
+func serveAged(t *testing.T, access rpc.Access, age time.Duration) (*rpc.Server, *identitytest.Authority, string, string) {
+	t.Helper()
 	ca := identitytest.New(t, "cluster.local")
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -81,12 +87,13 @@ func serve(t *testing.T, access rpc.Access) (*rpc.Server, *identitytest.Authorit
 	if err := l.Close(); err != nil { // only its number was wanted
 		t.Fatal(err)
 	}
-	cfg := rpc.Config{GRPC: address, Sockets: t.TempDir(), Admins: []string{"spiffe://cluster.local/ns/outrigger-system/sa/admin"}}
+	cfg := rpc.Config{GRPC: address, Sockets: t.TempDir(), Admins: []string{"spiffe://cluster.local/ns/outrigger-system/sa/admin"}, ConnectionAge: age}
 	s, err := rpc.NewServer("echo", cfg, ca.Source("outrigger-system", "echo").ServerTLS(false), map[string]rpc.Access{statusMethod: access}, telemetry.Discard())
 	if err != nil {
 		t.Fatal(err)
 	}
 	gatewayv1.RegisterGatewayServiceServer(s.GRPC(), echo{})
+	s.GRPC().RegisterService(&hold, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()

@@ -13,7 +13,10 @@ import (
 )
 
 // Dial returns a connection to host:port with the given TLS settings. It connects at
-// the first call, and again after a loss.
+// the first call, and again after a loss, with the certificate that is current then. A
+// server of this package asks for that every few hours, and ends a connection with the
+// certificate that it was opened with, whatever is under way: who has shorter
+// certificates and no call to lose makes a new connection for each.
 func Dial(addr string, cfg *tls.Config, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	return dial("dns:///"+addr, append(opts, grpc.WithTransportCredentials(credentials.NewTLS(cfg)))...)
 }

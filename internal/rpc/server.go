@@ -16,6 +16,7 @@ import (
 
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/test/bufconn"
 
@@ -36,6 +37,9 @@ type Config struct {
 	// MaxRequest bounds a request in bytes, by gRPC and by REST; 0 is 16 MiB. Services
 	// that anybody may call set what their largest request needs.
 	MaxRequest int `yaml:"-"`
+	// ConnectionAge is how long a connection by TLS is used before the peer is asked to
+	// make another, give or take a tenth; 0 is 8 hours.
+	ConnectionAge time.Duration `yaml:"-"`
 }
 
 // RequestLimit is the largest request that is read, in bytes.
@@ -62,6 +66,32 @@ const (
 // maxMessage bounds a message in either direction, in bytes.
 const maxMessage = 16 << 20
 
+const (
+	// connectionAge is less than what half of a certificate's usual life of 24 hours
+	// leaves, at which it is renewed: peers come back with the next one long before the
+	// end of the first would cut them off.
+	connectionAge = 8 * time.Hour
+	// connectionGrace is how long calls may take to end on a connection that is left.
+	connectionGrace = 30 * time.Second
+)
+
+func (c Config) connectionAge() time.Duration {
+	if c.ConnectionAge > 0 {
+		return c.ConnectionAge
+	}
+	return connectionAge
+}
+
+// servers register every service with each of them.
+type servers []*grpc.Server
+
+// RegisterService implements grpc.ServiceRegistrar.
+func (s servers) RegisterService(desc *grpc.ServiceDesc, impl any) {
+	for _, each := range s {
+		each.RegisterService(desc, impl)
+	}
+}
+
 // Server serves gRPC. Register services before Run.
 type Server struct {
 	name   string
@@ -69,7 +99,8 @@ type Server struct {
 	admins map[spiffe.ID]bool
 	access map[string]Access
 	tel    *telemetry.Telemetry
-	grpc   *grpc.Server
+	remote *grpc.Server // by TLS: connections have an age
+	local  *grpc.Server // by Unix socket and pipe
 	pipe   *bufconn.Listener
 	loop   *grpc.ClientConn
 }
@@ -85,18 +116,9 @@ func NewServer(name string, cfg Config, tlsConfig *tls.Config, access map[string
 		}
 		s.admins[id] = true
 	}
-	s.grpc = grpc.NewServer(
-		grpc.Creds(newTransport(tlsConfig)),
-		grpc.StatsHandler(otelgrpc.NewServerHandler(otelgrpc.WithTracerProvider(tel.Tracers),
-			otelgrpc.WithMeterProvider(tel.Meters), otelgrpc.WithPropagators(tel.Propagator))),
-		grpc.ChainUnaryInterceptor(s.unary),
-		grpc.ChainStreamInterceptor(s.stream),
-		grpc.MaxRecvMsgSize(cfg.RequestLimit()), grpc.MaxSendMsgSize(maxMessage),
-		grpc.MaxConcurrentStreams(1024),
-		grpc.ConnectionTimeout(10*time.Second),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-	)
+	creds := newTransport(tlsConfig)
+	s.local = s.server(creds, keepalive.ServerParameters{})
+	s.remote = s.server(creds, keepalive.ServerParameters{MaxConnectionAge: cfg.connectionAge(), MaxConnectionAgeGrace: connectionGrace})
 	var err error
 	if s.loop, err = dialPipe(s.pipe); err != nil {
 		return nil, err
@@ -104,50 +126,67 @@ func NewServer(name string, cfg Config, tlsConfig *tls.Config, access map[string
 	return s, nil
 }
 
+// server makes one of the two servers.
+func (s *Server) server(creds credentials.TransportCredentials, alive keepalive.ServerParameters) *grpc.Server {
+	alive.Time, alive.Timeout = 30*time.Second, 10*time.Second
+	return grpc.NewServer(
+		grpc.Creds(creds),
+		grpc.StatsHandler(otelgrpc.NewServerHandler(otelgrpc.WithTracerProvider(s.tel.Tracers),
+			otelgrpc.WithMeterProvider(s.tel.Meters), otelgrpc.WithPropagators(s.tel.Propagator))),
+		grpc.ChainUnaryInterceptor(s.unary),
+		grpc.ChainStreamInterceptor(s.stream),
+		grpc.MaxRecvMsgSize(s.cfg.RequestLimit()), grpc.MaxSendMsgSize(maxMessage),
+		grpc.MaxConcurrentStreams(1024),
+		grpc.ConnectionTimeout(10*time.Second),
+		grpc.KeepaliveParams(alive),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+	)
+}
+
 // GRPC is where services are registered.
-func (s *Server) GRPC() grpc.ServiceRegistrar { return s.grpc }
+func (s *Server) GRPC() grpc.ServiceRegistrar { return servers{s.remote, s.local} }
 
 // Loopback is the connection by which the REST gateway of this process calls.
 func (s *Server) Loopback() *grpc.ClientConn { return s.loop }
 
 // Run serves until ctx ends; calls under way get 2 s to end.
 func (s *Server) Run(ctx context.Context) error {
-	listeners := []net.Listener{pipe{s.pipe}}
+	var g run.Group
+	add := func(server *grpc.Server, l net.Listener) {
+		g.Add("serve "+l.Addr().String(), func(ctx context.Context) error { return serve(ctx, server, l) })
+	}
+	add(s.local, pipe{s.pipe})
 	if s.cfg.GRPC != "" {
 		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.GRPC)
 		if err != nil {
 			return fmt.Errorf("listen.grpc: %w", err)
 		}
-		listeners = append(listeners, l)
+		add(s.remote, l)
 	}
 	if s.cfg.Sockets != "" {
 		l, err := ListenSocket(ctx, filepath.Join(s.cfg.Sockets, s.name+".grpc.sock"), s.cfg.SocketUIDs)
 		if err != nil {
 			return err
 		}
-		listeners = append(listeners, l)
-	}
-	var g run.Group
-	for _, l := range listeners {
-		g.Add("serve "+l.Addr().String(), func(ctx context.Context) error { return s.serve(ctx, l) })
+		add(s.local, l)
 	}
 	return g.Run(ctx)
 }
 
-func (s *Server) serve(ctx context.Context, l net.Listener) error {
+func serve(ctx context.Context, s *grpc.Server, l net.Listener) error {
 	done := make(chan error, 1)
-	go func() { done <- s.grpc.Serve(l) }()
+	go func() { done <- s.Serve(l) }()
 	select {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
 	}
 	stopped := make(chan struct{})
-	go func() { s.grpc.GracefulStop(); close(stopped) }()
+	go func() { s.GracefulStop(); close(stopped) }()
 	select {
 	case <-stopped:
 	case <-time.After(2 * time.Second):
-		s.grpc.Stop()
+		s.Stop()
 	}
 	if err := <-done; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return err

@@ -9,11 +9,14 @@ import (
 	"os"
 	"slices"
 	"syscall"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/outrigger-mesh/outrigger/internal/identity"
 )
 
 // transport authenticates a connection by what it is: TLS, a Unix socket whose peer
@@ -27,7 +30,8 @@ func newTransport(cfg *tls.Config) credentials.TransportCredentials {
 }
 
 // ServerHandshake implements credentials.TransportCredentials. What is neither a checked
-// Unix connection nor the pipe must prove itself by TLS.
+// Unix connection nor the pipe must prove itself by TLS, and lasts no longer than the
+// certificate that it showed.
 func (t *transport) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	switch c.(type) {
 	case *localConn:
@@ -35,7 +39,36 @@ func (t *transport) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo,
 	case *pipeConn:
 		return c, gatewayAuth{}, nil
 	}
-	return t.TransportCredentials.ServerHandshake(c)
+	proven, info, err := t.TransportCredentials.ServerHandshake(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	if a, ok := info.(credentials.TLSInfo); ok {
+		proven = newMortal(proven, identity.PeerEnd(a.State.PeerCertificates))
+	}
+	return proven, info, nil
+}
+
+// mortal is a connection that is closed when the certificate ends with which it was
+// opened: streams would go on without a proof, and the peer would not know that it has
+// to show a newer one.
+type mortal struct {
+	net.Conn
+	end *time.Timer
+}
+
+// newMortal closes c at end; the zero time is never.
+func newMortal(c net.Conn, end time.Time) net.Conn {
+	if end.IsZero() {
+		return c
+	}
+	return &mortal{c, time.AfterFunc(time.Until(end), func() { _ = c.Close() })} // who reads or writes is told
+}
+
+// Close implements net.Conn.
+func (m *mortal) Close() error {
+	m.end.Stop()
+	return m.Conn.Close()
 }
 
 // Clone implements credentials.TransportCredentials.
