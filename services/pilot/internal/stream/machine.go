@@ -44,7 +44,7 @@ type Request struct {
 type Response struct {
 	Type  translate.Type
 	Nonce string
-	// Revision of the config that the answer is made of.
+	// Revision of the config that the answer is made of; see Config.Announce.
 	Revision uint64
 	// Upserts are new or changed; Removed are gone.
 	Upserts []*translate.Resource
@@ -61,8 +61,18 @@ type Refusal struct {
 	Message string
 }
 
+// Config is what a Machine needs to know of its proxy.
+type Config struct {
+	// Announce keeps the proxy itself informed of what it has: the version of its
+	// clusters and listeners is the revision of which it has everything in force. It
+	// costs two empty responses for each revision, so it is for the few proxies that are
+	// asked. Without it, the version is the revision that the response is made of.
+	Announce bool
+}
+
 // Machine is what one proxy was told and what it said. Not for concurrent use.
 type Machine struct {
+	cfg      Config
 	wants    *translate.Wants
 	revision uint64
 	acked    uint64
@@ -83,6 +93,7 @@ type state struct {
 	pending  string // nonce of the response under way
 	inside   []string
 	refusal  string
+	said     uint64 // the revision in the last response
 }
 
 // sent is what the proxy was told of a name. The zero value says that there is no such
@@ -93,8 +104,8 @@ type sent struct {
 }
 
 // New returns a machine for a proxy that was told nothing yet.
-func New() *Machine {
-	m := &Machine{doomed: map[string]time.Time{}}
+func New(cfg Config) *Machine {
+	m := &Machine{cfg: cfg, doomed: map[string]time.Time{}}
 	for t := range m.types {
 		m.types[t].names, m.types[t].sent = map[string]bool{}, map[string]sent{}
 	}
@@ -196,7 +207,24 @@ func (m *Machine) Next(now time.Time) ([]Response, time.Time) {
 	if due != nil {
 		out = m.send(out, translate.Cluster, due)
 	}
-	return out, wake
+	return m.announce(out), wake
+}
+
+// announced are the types whose version tells the proxy what it has.
+func announced(t translate.Type) bool { return t == translate.Cluster || t == translate.Listener }
+
+// announce appends responses that say nothing but the revision, if all of it is in force.
+func (m *Machine) announce(out []Response) []Response {
+	if !m.cfg.Announce || !m.whole {
+		return out
+	}
+	for t := range m.types {
+		st := &m.types[t]
+		if t := translate.Type(t); announced(t) && st.answered && st.pending == "" && st.refusal == "" && st.said < m.acked { //nolint:gosec // four types
+			out = append(out, m.respond(t, nil, nil))
+		}
+	}
+	return out
 }
 
 // send appends a response of type t, if there is something to say and nothing of the
@@ -211,8 +239,6 @@ func (m *Machine) send(out []Response, t translate.Type, removed []string) []Res
 	if len(upserts) == 0 && len(removed) == 0 && st.answered {
 		return out
 	}
-	m.nonce++
-	r := Response{Type: t, Nonce: strconv.FormatUint(m.nonce, 10), Revision: m.revision, Upserts: upserts, Removed: removed}
 	st.inside = nil
 	for _, res := range upserts {
 		st.sent[res.Name] = sent{res.Version, res}
@@ -229,14 +255,25 @@ func (m *Machine) send(out []Response, t translate.Type, removed []string) []Res
 		}
 		delete(m.doomed, name)
 	}
+	return append(out, m.respond(t, upserts, removed))
+}
+
+// respond makes the response of type t that is under way from now on.
+func (m *Machine) respond(t translate.Type, upserts []*translate.Resource, removed []string) Response {
+	st := &m.types[t]
+	m.nonce++
+	r := Response{Type: t, Nonce: strconv.FormatUint(m.nonce, 10), Revision: m.revision, Upserts: upserts, Removed: removed}
+	if m.cfg.Announce && announced(t) {
+		r.Revision = m.acked
+	}
 	for _, s := range st.sent {
 		if s.res != nil {
 			r.Full = append(r.Full, s.res)
 		}
 	}
 	slices.SortFunc(r.Full, byName)
-	st.pending, st.answered = r.Nonce, true
-	return append(out, r)
+	st.pending, st.answered, st.said = r.Nonce, true, r.Revision
+	return r
 }
 
 func byName(a, b *translate.Resource) int { return cmp.Compare(a.Name, b.Name) }

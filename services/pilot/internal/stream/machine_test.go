@@ -21,6 +21,8 @@ var update = flag.Bool("update", false, "rewrite what is sent in the transcripts
 // Each transcript in testdata is a story: a line is what happens, the indented lines
 // below it are what the proxy is sent then.
 //
+//	gateway                             the proxy is one that is told what it has; what it
+//	                                    is sent then shows the revision
 //	want REVISION TYPE/NAME=VERSION …   what the proxy is to have
 //	ask TYPE [NAME …|*]                 a first request or a subscription
 //	drop TYPE NAME …                    an unsubscription
@@ -39,6 +41,7 @@ func TestTranscripts(t *testing.T) {
 
 type player struct {
 	machine *stream.Machine
+	gateway bool
 	now     time.Time
 	nonces  map[translate.Type]string
 }
@@ -49,7 +52,7 @@ func play(t *testing.T, file string) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	p := &player{machine: stream.New(), now: time.Unix(1000, 0), nonces: map[translate.Type]string{}}
+	p := &player{machine: stream.New(stream.Config{}), now: time.Unix(1000, 0), nonces: map[translate.Type]string{}}
 	var want, got strings.Builder
 	for in := bufio.NewScanner(f); in.Scan(); {
 		line := in.Text()
@@ -80,6 +83,9 @@ var kinds = map[string]translate.Type{"c": translate.Cluster, "e": translate.End
 func (p *player) do(t *testing.T, f []string) {
 	t.Helper()
 	switch f[0] {
+	case "gateway":
+		p.machine, p.gateway = stream.New(stream.Config{Announce: true}), true
+		return
 	case "want":
 		p.want(f[1], f[2:])
 		return
@@ -148,6 +154,9 @@ func (p *player) next(b *strings.Builder) {
 	for _, r := range responses {
 		p.nonces[r.Type] = r.Nonce
 		fmt.Fprintf(b, "  %s", [...]string{"c", "e", "l", "r"}[r.Type])
+		if p.gateway {
+			fmt.Fprintf(b, " @%d", r.Revision)
+		}
 		for _, res := range r.Upserts {
 			fmt.Fprintf(b, " %s=%s", res.Name, res.Version)
 		}

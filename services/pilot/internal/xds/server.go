@@ -136,7 +136,7 @@ func (s *Server) connect(ctx context.Context, w wire, n node) (*conn, error) {
 		return nil, err
 	}
 	c := &conn{
-		server: s, wire: w, node: n, id: id, machine: stream.New(),
+		server: s, wire: w, node: n, id: id, machine: stream.New(stream.Config{Announce: n.role != translate.Sidecar}),
 		info: status.Proxy{
 			Name: n.name + "." + n.namespace, Address: n.address, ID: id.String(), Role: string(n.role),
 			Protocol: w.protocol(), EnvoyVersion: n.version, ConnectedAt: time.Now(),
