@@ -206,6 +206,33 @@ func readable(t *testing.T, refs *istiomixerv1.ReferencedAttributes, count uint3
 	return out
 }
 
+func TestUnnoted(t *testing.T) {
+	t.Parallel()
+	headers := map[string]string{"x-user": "jason"}
+	bag := NewBag(map[string]any{"request.headers": headers, "source.name": "sent", "request.method": "GET"})
+	facts := Overlay{Values: map[string]any{"source.labels": headers, "source.name": nil}, Inputs: []string{"source.ip"}}
+	noted, unnoted := NewRequest(bag, facts), Unnoted(bag, facts)
+	for _, text := range []string{
+		`request.headers["x-user"] + request.method`, `first(source.name, "hidden")`, `source.labels["x-user"]`,
+		`string(size(request.headers))`, `first(request.path, "absent")`,
+	} {
+		p, err := rule.Compile(text, rule.String)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := p.Eval(noted)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := p.Eval(unnoted); err != nil || got != want {
+			t.Errorf("%s: %v, %v, want %v as of a request that notes", text, got, err, want)
+		}
+	}
+	if got := unnoted.Referenced(); len(got) != 0 {
+		t.Errorf("it noted %v", got)
+	}
+}
+
 func TestWholeMapIsReferenced(t *testing.T) {
 	t.Parallel()
 	req := NewRequest(NewBag(map[string]any{"request.headers": map[string]string{"a": ""}}))

@@ -14,6 +14,12 @@ import (
 // builder collects values and leaves out what is not there.
 type builder map[string]any
 
+// The most attributes that are read of one message.
+const (
+	ofCheck = 17
+	ofLog   = 22
+)
+
 func (b builder) text(name, v string) {
 	if v != "" {
 		b[name] = v
@@ -28,14 +34,14 @@ func (b builder) at(name string, t *timestamppb.Timestamp) (time.Time, bool) {
 	return t.AsTime(), true
 }
 
-func (b builder) address(prefix string, a *corev3.Address) {
+func (b builder) address(nameIP, namePort string, a *corev3.Address) {
 	s := a.GetSocketAddress()
 	ip, err := netip.ParseAddr(s.GetAddress())
 	if err != nil {
 		return
 	}
-	b[prefix+".ip"] = ip.Unmap()
-	b[prefix+".port"] = int64(s.GetPortValue())
+	b[nameIP] = ip.Unmap()
+	b[namePort] = int64(s.GetPortValue())
 }
 
 // headers stores a header map and the attributes that are copies of headers.
@@ -46,21 +52,41 @@ func (b builder) headers(h map[string]string) {
 	b.text("request.referer", h["referer"])
 }
 
-// FromCheck reads what Envoy's ext_authz filter sends.
+// lower returns the headers with names in lower case, as Envoy sends them anyway: then
+// they are the map that came.
+func lower(headers map[string]string) map[string]string {
+	for k := range headers {
+		if strings.ToLower(k) != k {
+			return lowered(headers)
+		}
+	}
+	if headers == nil {
+		return map[string]string{}
+	}
+	return headers
+}
+
+func lowered(headers map[string]string) map[string]string {
+	out := make(map[string]string, len(headers))
+	for k, v := range headers {
+		out[strings.ToLower(k)] = v
+	}
+	return out
+}
+
+// FromCheck reads what Envoy's ext_authz filter sends; the Bag shares the maps of req.
 func FromCheck(req *authv3.CheckRequest) *Bag {
 	a := req.GetAttributes()
 	http := a.GetRequest().GetHttp()
-	b := builder{"context.protocol": "http", "request.size": max(http.GetSize(), 0)}
-	b.address("source", a.GetSource().GetAddress())
-	b.address("destination", a.GetDestination().GetAddress())
+	b := make(builder, ofCheck)
+	b["context.protocol"] = "http"
+	b["request.size"] = max(http.GetSize(), 0)
+	b.address("source.ip", "source.port", a.GetSource().GetAddress())
+	b.address("destination.ip", "destination.port", a.GetDestination().GetAddress())
 	b.text("source.user", a.GetSource().GetPrincipal())
 	b.text("destination.user", a.GetDestination().GetPrincipal())
 	b.at("request.time", a.GetRequest().GetTime())
-	headers := make(map[string]string, len(http.GetHeaders()))
-	for k, v := range http.GetHeaders() {
-		headers[strings.ToLower(k)] = v
-	}
-	b.headers(headers)
+	b.headers(lower(http.GetHeaders()))
 	b.text("request.method", http.GetMethod())
 	b.text("request.path", http.GetPath())
 	b.text("request.host", http.GetHost())
@@ -72,18 +98,17 @@ func FromCheck(req *authv3.CheckRequest) *Bag {
 // the proxy was told to log, and the pseudo headers.
 func FromLog(e *accesslogv3.HTTPAccessLogEntry) *Bag {
 	c, req, res := e.GetCommonProperties(), e.GetRequest(), e.GetResponse()
-	b := builder{
-		"context.protocol": "http",
-		"request.size":     int64(req.GetRequestBodyBytes()),
-		"response.size":    int64(res.GetResponseBodyBytes()),
-		"response.code":    int64(res.GetResponseCode().GetValue()),
-	}
+	b := make(builder, ofLog)
+	b["context.protocol"] = "http"
+	b["request.size"] = int64(req.GetRequestBodyBytes())
+	b["response.size"] = int64(res.GetResponseBodyBytes())
+	b["response.code"] = int64(res.GetResponseCode().GetValue())
 	peer := c.GetDownstreamDirectRemoteAddress()
 	if peer == nil {
 		peer = c.GetDownstreamRemoteAddress()
 	}
-	b.address("source", peer)
-	b.address("destination", c.GetDownstreamLocalAddress())
+	b.address("source.ip", "source.port", peer)
+	b.address("destination.ip", "destination.port", c.GetDownstreamLocalAddress())
 	for _, san := range c.GetTlsProperties().GetPeerCertificateProperties().GetSubjectAltName() {
 		b.text("source.user", san.GetUri())
 	}
@@ -108,13 +133,13 @@ func FromLog(e *accesslogv3.HTTPAccessLogEntry) *Bag {
 func (b builder) logged(e *accesslogv3.HTTPAccessLogEntry) {
 	req := e.GetRequest()
 	headers := make(map[string]string, len(req.GetRequestHeaders())+8)
-	for k, v := range map[string]string{
-		":method": method(req), ":path": req.GetPath(), ":authority": req.GetAuthority(), ":scheme": req.GetScheme(),
-		"x-request-id": req.GetRequestId(), "user-agent": req.GetUserAgent(), "referer": req.GetReferer(),
-		"x-forwarded-for": req.GetForwardedFor(),
+	for _, h := range [...]struct{ name, value string }{
+		{":method", method(req)}, {":path", req.GetPath()}, {":authority", req.GetAuthority()}, {":scheme", req.GetScheme()},
+		{"x-request-id", req.GetRequestId()}, {"user-agent", req.GetUserAgent()}, {"referer", req.GetReferer()},
+		{"x-forwarded-for", req.GetForwardedFor()},
 	} {
-		if v != "" {
-			headers[k] = v
+		if h.value != "" {
+			headers[h.name] = h.value
 		}
 	}
 	for k, v := range req.GetRequestHeaders() {

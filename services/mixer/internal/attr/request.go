@@ -31,12 +31,17 @@ type Reference struct {
 type Request struct {
 	bag      *Bag
 	overlays []Overlay
-	seen     map[Reference]struct{}
+	seen     map[Reference]struct{} // nil: nothing is noted
 }
 
 // NewRequest lays overlays over bag; earlier ones win.
 func NewRequest(bag *Bag, overlays ...Overlay) *Request {
 	return &Request{bag: bag, overlays: overlays, seen: map[Reference]struct{}{}}
+}
+
+// Unnoted returns a Request that notes nothing, for answers that nobody keeps.
+func Unnoted(bag *Bag, overlays ...Overlay) *Request {
+	return &Request{bag: bag, overlays: overlays}
 }
 
 // Bag returns the attributes as sent.
@@ -49,6 +54,9 @@ func (r *Request) Value(name string) (any, bool) {
 		if !ok {
 			continue
 		}
+		if r.seen == nil {
+			return v, v != nil
+		}
 		for _, input := range o.Inputs {
 			_, present := r.bag.Value(input)
 			r.note(Reference{Name: input, Present: present})
@@ -56,6 +64,9 @@ func (r *Request) Value(name string) (any, bool) {
 		return v, v != nil
 	}
 	v, ok := r.bag.Value(name)
+	if r.seen == nil {
+		return v, ok
+	}
 	if m, isMap := v.(map[string]string); ok && isMap {
 		return tracked{r, name, m}, true
 	}
@@ -72,7 +83,7 @@ func (r *Request) Text(name string) string {
 	return s
 }
 
-// Referenced returns what was read, sorted, each once.
+// Referenced returns what was read, sorted, each once; nothing of an Unnoted request.
 func (r *Request) Referenced() []Reference {
 	return slices.SortedFunc(maps.Keys(r.seen), func(a, b Reference) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Key, b.Key), compareBool(a.Keyed, b.Keyed))

@@ -20,6 +20,8 @@ type Workload struct {
 	Labels                   map[string]string
 	// Services are the host names of the services it belongs to, sorted.
 	Services []string
+
+	asSource, asDestination known
 }
 
 // Service is a host name of the mesh.

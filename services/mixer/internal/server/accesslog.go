@@ -95,7 +95,7 @@ func (l *AccessLog) take(ctx context.Context, w *registry.Workload, entries []*a
 	for _, e := range entries {
 		bag := attr.FromLog(e)
 		destination := attr.Overlay{Values: snap.Destination(w, service(snap, e))}
-		if err := l.s.engine.Report(ctx, attr.NewRequest(bag, source(snap, bag), destination)); err != nil {
+		if err := l.s.engine.Report(ctx, attr.Unnoted(bag, source(snap, bag), destination)); err != nil {
 			l.s.tel.Log.Debug("an access log entry was not recorded in full", telemetry.Proxy(proxyName(w)), "error", err)
 		}
 	}

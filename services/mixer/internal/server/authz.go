@@ -60,7 +60,7 @@ func (a *Authorization) Check(ctx context.Context, req *authv3.CheckRequest) (*a
 		return nil, err
 	}
 	a.s.countCheck(ctx, "ext_authz", ext[ExtensionClass], proxyName(w))
-	r := attr.NewRequest(bag, source(snap, bag), attr.Overlay{Values: snap.Destination(w, ext[ExtensionService])})
+	r := attr.Unnoted(bag, source(snap, bag), attr.Overlay{Values: snap.Destination(w, ext[ExtensionService])})
 	return authorization(a.s.engine.Check(ctx, r, class)), nil
 }
 
