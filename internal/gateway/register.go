@@ -39,6 +39,7 @@ type registration struct {
 	source *identity.Source
 	proxy  *proxy
 	log    *slog.Logger
+	failed int    // calls in a row
 	said   string // last error that was logged
 }
 
@@ -96,20 +97,27 @@ func (r *registration) next(err error, last time.Duration) time.Duration {
 }
 
 func (r *registration) put(ctx context.Context, pilot pilotv1.RegistryServiceClient) error {
-	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	call, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
-	_, err := pilot.RegisterWorkload(ctx, &pilotv1.RegisterWorkloadRequest{
+	_, err := pilot.RegisterWorkload(call, &pilotv1.RegisterWorkloadRequest{
 		Namespace: r.node.Namespace, Name: r.node.Workload, Workload: r.workload(),
 	})
-	text := ""
-	if err != nil {
-		text = err.Error()
+	r.note(ctx, err)
+	return err
+}
+
+// note logs an error once, and not the first in a row: pilot may not have read back yet
+// what it has just written.
+func (r *registration) note(ctx context.Context, err error) {
+	if err == nil {
+		r.failed, r.said = 0, ""
+		return
 	}
-	if r.said != text && err != nil && ctx.Err() == nil {
+	r.failed++
+	if r.failed > 1 && r.said != err.Error() && ctx.Err() == nil {
+		r.said = err.Error()
 		r.log.Warn("not registered", "error", err)
 	}
-	r.said = text
-	return err
 }
 
 // workload is the entry. Without ports: a gateway stands for no service. Its role is
