@@ -43,26 +43,31 @@ const maxDropped = 1000
 
 // Told returns p when it is being brought to what s says.
 func (p Proxy) Told(s *model.Snapshot, wants *translate.Wants, uses map[model.Ref]bool) Proxy {
+	if !maps.Equal(p.Uses, uses) {
+		p = p.turned(s.Read, uses)
+	}
+	p.Wants, p.Target, p.RegistryTarget = wants, s.Revision, s.RegistryRevision
+	return p
+}
+
+// turned returns p when it uses other objects from a revision on.
+func (p Proxy) turned(revision uint64, uses map[model.Ref]bool) Proxy {
 	dropped := maps.Clone(p.Dropped)
 	if dropped == nil || len(dropped) > maxDropped {
 		dropped = map[model.Ref]uint64{}
 	}
 	for ref := range p.Uses {
 		if !uses[ref] {
-			dropped[ref] = s.Read
+			dropped[ref] = revision
 		}
 	}
+	maps.DeleteFunc(dropped, func(ref model.Ref, _ uint64) bool { return uses[ref] })
 	if p.Has != nil {
-		p.Has = maps.Clone(p.Has)
+		has := maps.Clone(p.Has)
+		maps.Copy(has, uses)
+		p.Has = has
 	}
-	for ref := range uses {
-		delete(dropped, ref)
-		if p.Has != nil {
-			p.Has[ref] = true
-		}
-	}
-	p.Uses, p.Wants, p.Dropped = uses, wants, dropped
-	p.Target, p.RegistryTarget = s.Revision, s.RegistryRevision
+	p.Uses, p.Dropped = uses, dropped
 	return p
 }
 
