@@ -93,3 +93,12 @@ func TestWhatAProxyStillHasCounts(t *testing.T) {
 		t.Errorf("taken: %d, want none", l.Interested)
 	}
 }
+
+func TestAProxyThatUsesNothingIsNotWaitedFor(t *testing.T) {
+	f := &feed{changed: make(chan struct{})}
+	p := acked(Proxy{Name: "a"}.Told(f.put(model.Input{Revision: 5}, rule), nil, uses()))
+	p = p.Told(f.put(model.Input{Revision: 6}), nil, uses())
+	if l := LivenessOf([]Proxy{p}, Asked{Gone: []model.Ref{rule}, Revision: 6}); l.Interested != 0 {
+		t.Errorf("%d, want none: it is known to have nothing", l.Interested)
+	}
+}

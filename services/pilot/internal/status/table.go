@@ -43,7 +43,7 @@ const maxDropped = 1000
 
 // Told returns p when it is being brought to what s says.
 func (p Proxy) Told(s *model.Snapshot, wants *translate.Wants, uses map[model.Ref]bool) Proxy {
-	if !maps.Equal(p.Uses, uses) {
+	if p.Uses == nil || !maps.Equal(p.Uses, uses) {
 		p = p.turned(s.Read, uses)
 	}
 	p.Wants, p.Target, p.RegistryTarget = wants, s.Revision, s.RegistryRevision
