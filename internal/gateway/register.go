@@ -101,7 +101,7 @@ func (r *registration) put(ctx context.Context, pilot pilotv1.RegistryServiceCli
 	defer cancel()
 	_, err := pilot.RegisterWorkload(call, &pilotv1.RegisterWorkloadRequest{
 		Namespace: r.node.Namespace, Name: r.node.Workload, Workload: r.workload(),
-	})
+	}, grpc.WaitForReady(true))
 	r.note(ctx, err)
 	return err
 }

@@ -7,10 +7,18 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 )
+
+// connect is how soon a service that was away is looked for again: at the latest after
+// a time that a lease outlasts.
+var connect = grpc.ConnectParams{
+	Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 5 * time.Second},
+	MinConnectTimeout: 3 * time.Second,
+}
 
 // Dial returns a connection to host:port with the given TLS settings. It connects at
 // the first call, and again after a loss, with the certificate that is current then. A
@@ -32,6 +40,7 @@ func DialSocket(path string, opts ...grpc.DialOption) (*grpc.ClientConn, error) 
 
 func dial(target string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	opts = append(opts,
+		grpc.WithConnectParams(connect),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}))
 	c, err := grpc.NewClient(target, opts...)
