@@ -31,10 +31,14 @@ spec:
 // what it counts and in what it decides.
 func (s *site) testGateway(t *testing.T) {
 	for _, name := range []string{"ingress", "egress"} {
-		w := s.registry(t)["Workload/outrigger-system/"+name].Workload
-		if w == nil || w.Account != name || w.Labels["app"] != name {
-			t.Errorf("the registry has %+v for %s", w, name)
-		}
+		// A gateway is ready without its entry, which comes at the same time.
+		eventually(t, acts, func(context.Context) error {
+			w := s.registry(t)["Workload/outrigger-system/"+name].Workload
+			if w == nil || w.Account != name || w.Labels["app"] != name {
+				return fmt.Errorf("the registry has %+v for %s", w, name)
+			}
+			return nil
+		})
 	}
 	s.applyLive(t, s.sample("mixer-rule-request-count"))
 	labels := []string{
