@@ -33,7 +33,8 @@ type Register func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error
 // API is what one service serves.
 type API struct {
 	Register []Register
-	// OpenAPI is the JSON document served at /openapi.json.
+	// OpenAPI is the JSON document served at /openapi.json. Query parameters that it does
+	// not name are refused.
 	OpenAPI []byte
 	// Ready says why the service is not ready, nil when it is.
 	Ready func() error
@@ -52,8 +53,15 @@ type Server struct {
 
 // NewServer returns the REST side of s.
 func NewServer(cfg rpc.Config, s *rpc.Server, tlsConfig *tls.Config, tel *telemetry.Telemetry, api API) (*Server, error) {
+	known, err := queriesOf(api.OpenAPI)
+	if err != nil {
+		return nil, err
+	}
 	mux := runtime.NewServeMux(
 		runtime.WithMetadata(callerOf),
+		// A POST is a POST, whatever the type of its body and its headers say.
+		runtime.WithDisablePathLengthFallback(),
+		runtime.WithMiddlewares(known.strict),
 		runtime.WithIncomingHeaderMatcher(func(string) (string, bool) { return "", false }),
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.JSONPb{
 			MarshalOptions:   protojson.MarshalOptions{EmitUnpopulated: false},
@@ -120,18 +128,21 @@ func proven(next http.Handler) http.Handler {
 		}
 		if time.Now().After(end) {
 			w.Header().Set("Connection", "close")
-			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(http.StatusUnauthorized)
-			json.NewEncoder(w).Encode(map[string]any{ //nolint:errcheck // the client went away
-				"code":    int(codes.Unauthenticated),
-				"message": "the certificate on this connection ended at " + end.UTC().Format(time.RFC3339) + ": connect with its successor",
-			})
+			refuse(w, http.StatusUnauthorized, codes.Unauthenticated,
+				"the certificate on this connection ended at "+end.UTC().Format(time.RFC3339)+": connect with its successor")
 			return
 		}
 		ctx, cancel := context.WithDeadline(r.Context(), end)
 		defer cancel()
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
+}
+
+// refuse answers as the gateway writes the errors of calls.
+func refuse(w http.ResponseWriter, status int, code codes.Code, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(map[string]any{"code": int(code), "message": message}) //nolint:errcheck // the client went away
 }
 
 type localKey struct{}

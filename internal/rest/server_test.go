@@ -23,6 +23,9 @@ import (
 	gatewayv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/gateway/v1"
 )
 
+// openAPI names a parameter that no method has, to tell what it says from what acts.
+const openAPI = `{"swagger":"2.0","paths":{"/v1/status":{"get":{"parameters":[{"name":"since","in":"query"},{"name":"x","in":"path"}]}}}}`
+
 type gateway struct {
 	gatewayv1.UnimplementedGatewayServiceServer
 }
@@ -58,7 +61,7 @@ func open(t *testing.T) served {
 	}
 	gatewayv1.RegisterGatewayServiceServer(s.GRPC(), gateway{})
 	h, err := rest.NewServer(cfg, s, own.ServerTLS(false), tel, rest.API{
-		Register: []rest.Register{gatewayv1.RegisterGatewayServiceHandler}, OpenAPI: []byte(`{"swagger":"2.0"}`),
+		Register: []rest.Register{gatewayv1.RegisterGatewayServiceHandler}, OpenAPI: []byte(openAPI),
 		Ready: func() error { return errors.New("the first config") },
 	})
 	if err != nil {
@@ -91,13 +94,24 @@ func free(t *testing.T) string {
 
 func (s served) get(t *testing.T, client *http.Client, method, url string) (int, string) {
 	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Grpc-Metadata-Outrigger-Caller-Local", "true") // must not be believed
+	return s.do(t, client, req)
+}
+
+// do asks until the server listens.
+func (s served) do(t *testing.T, client *http.Client, req *http.Request) (int, string) {
+	t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
 	for {
-		req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader("{}"))
+		body, err := req.GetBody()
 		if err != nil {
 			t.Fatal(err)
 		}
-		req.Header.Set("Grpc-Metadata-Outrigger-Caller-Local", "true") // must not be believed
+		req.Body = body
 		res, err := client.Do(req)
 		if err != nil {
 			if time.Now().Before(deadline) && errors.As(err, new(*net.OpError)) {
@@ -106,11 +120,11 @@ func (s served) get(t *testing.T, client *http.Client, method, url string) (int,
 			t.Fatal(err)
 		}
 		defer res.Body.Close() //nolint:errcheck // read to its end
-		body, err := io.ReadAll(res.Body)
+		text, err := io.ReadAll(res.Body)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return res.StatusCode, string(body)
+		return res.StatusCode, string(text)
 	}
 }
 
@@ -151,6 +165,41 @@ func TestWhoMayCallByREST(t *testing.T) {
 		code, body := s.get(t, c.client, c.method, c.url)
 		if code != c.code || !strings.Contains(body, c.body) {
 			t.Errorf("%s: got %d %s, want %d with %q", name, code, body, c.code, c.body)
+		}
+	}
+}
+
+// TestOnlyWhatIsMeant: what the gateway would leave out or take for something else.
+func TestOnlyWhatIsMeant(t *testing.T) {
+	s := open(t)
+	for name, c := range map[string]struct {
+		method, path, content, override string
+		code                            int
+		body                            string
+	}{
+		"named parameter":        {"GET", "/v1/status?since=1", "", "", 200, "local administrator"},
+		"misspelt parameter":     {"GET", "/v1/status?sinse=1", "", "", 400, `{"code":3,"message":"unknown query parameter \"sinse\"; there are since"}`},
+		"parameter of the path":  {"GET", "/v1/status?x=1", "", "", 400, `unknown query parameter \"x\"`},
+		"parameter and body":     {"POST", "/v1/drain?since=1", "", "", 400, "none are taken here"},
+		"broken query":           {"GET", "/v1/status?since=%zz", "", "", 400, "query: "},
+		"form for what is read":  {"POST", "/v1/status", "application/x-www-form-urlencoded", "", 501, "Method Not Allowed"},
+		"form for what is done":  {"POST", "/v1/drain", "application/x-www-form-urlencoded", "", 500, "log says more"},
+		"method in a header":     {"POST", "/v1/status", "application/x-www-form-urlencoded", "GET", 501, "Method Not Allowed"},
+		"what the gateway lacks": {"GET", "/v1/stats?since=1", "", "", 404, "Not Found"},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), c.method, "http://local"+c.path, strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.content != "" {
+			req.Header.Set("Content-Type", c.content)
+		}
+		if c.override != "" {
+			req.Header.Set("X-Http-Method-Override", c.override)
+		}
+		code, body := s.do(t, s.socketClient(), req)
+		if code != c.code || !strings.Contains(body, c.body) {
+			t.Errorf("%s: got %d %s, want %d with %s", name, code, body, c.code, c.body)
 		}
 	}
 }
