@@ -17,7 +17,8 @@
 //     asked. [AbsentAttribute] tells the attribute's name.
 //   - An absent key of an attribute that is a map reads as "", with and without a value:
 //     `request.headers["x-key"] != "secret"` is true when there is no such header.
-//     `"x-key" in request.headers` tells the two apart.
+//     `"x-key" in request.headers` tells the two apart. The keys of request.headers and
+//     response.headers are in lower case; a literal key that is not is refused.
 //   - first(a, b, …) is the first of its arguments that is present. An absent attribute
 //     or an absent key written m["k"] falls through; "" is present.
 //

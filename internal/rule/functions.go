@@ -3,7 +3,6 @@ package rule
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -106,53 +105,4 @@ func Glob(s, pattern string) bool {
 		return strings.HasSuffix(s, p)
 	}
 	return s == pattern
-}
-
-// refuse finds what the checker lets pass and evaluation would not: literals that no
-// address can be read from, and map keys written as fields, which first cannot see.
-func (l *Language) refuse(text string, checked *cel.Ast) error {
-	native := checked.NativeRep()
-	var found *Error
-	report := func(e ast.Expr, format string, args ...any) {
-		if found != nil {
-			return
-		}
-		loc := native.SourceInfo().GetStartLocation(e.ID())
-		found = &Error{Line: max(loc.Line(), 1), Column: max(loc.Column()+1, 1), Message: fmt.Sprintf(format, args...)}
-	}
-	ast.PostOrderVisit(native.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
-		switch e.Kind() {
-		case ast.SelectKind:
-			s := e.AsSelect()
-			if native.GetType(s.Operand().ID()).Kind() == types.MapKind {
-				report(e, "write [%q] to read a key of a map", s.FieldName())
-			}
-		case ast.CallKind:
-			if err := address(e.AsCall()); err != nil {
-				report(e, "%v", err)
-			}
-		}
-	}))
-	if found != nil {
-		return found
-	}
-	return nil
-}
-
-func address(c ast.CallExpr) error {
-	if len(c.Args()) != 1 || c.Args()[0].Kind() != ast.LiteralKind {
-		return nil
-	}
-	s, ok := c.Args()[0].AsLiteral().(types.String)
-	if !ok {
-		return nil
-	}
-	var err error
-	switch c.FunctionName() {
-	case "ip":
-		_, err = netip.ParseAddr(string(s))
-	case "cidr":
-		_, err = netip.ParsePrefix(string(s))
-	}
-	return err
 }

@@ -49,6 +49,9 @@ func (t translator) index(n *ast.IndexExpr) (m, k string, err error) {
 	if err != nil {
 		return "", "", err
 	}
+	if name, err := strconv.Unquote(key.cel); err == nil && headers(left.cel) && name != strings.ToLower(name) {
+		return "", "", t.refuse(n.Index, lowerCase, strings.ToLower(name))
+	}
 	return left.within(levelPrimary), key.cel, nil
 }
 
