@@ -2,6 +2,7 @@ package translate
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -29,7 +30,7 @@ func (s *Set) addCluster(w *Wants, svc *model.Service, p model.Port, labels mode
 	name := clusterName(p.Number, labels, svc.Host)
 	sources := []model.Ref{svc.Ref}
 	w.add(Cluster, s.get(Cluster, name, svc.Version, func() (proto.Message, []model.Ref) {
-		return s.outboundCluster(name, svc, p), sources
+		return s.outboundCluster(name, svc, p, labels), sources
 	}))
 	w.add(Endpoint, s.get(Endpoint, name, svc.Version, func() (proto.Message, []model.Ref) {
 		return assignment(name, svc, p, labels), sources
@@ -50,7 +51,7 @@ func (s *Set) addClusters(w *Wants, svc *model.Service) {
 	}
 }
 
-func (s *Set) outboundCluster(name string, svc *model.Service, p model.Port) *clusterv3.Cluster {
+func (s *Set) outboundCluster(name string, svc *model.Service, p model.Port, labels model.Labels) *clusterv3.Cluster {
 	c := &clusterv3.Cluster{
 		Name:                 name,
 		ConnectTimeout:       durationpb.New(s.mesh.ConnectTimeout),
@@ -67,11 +68,8 @@ func (s *Set) outboundCluster(name string, svc *model.Service, p model.Port) *cl
 		},
 		TransportSocketMatches: transportSockets(svc.Accounts),
 	}
-	if svc.Headless && !p.HTTP() {
-		c.LbSubsetConfig = &clusterv3.Cluster_LbSubsetConfig{
-			FallbackPolicy:  clusterv3.Cluster_LbSubsetConfig_NO_FALLBACK,
-			SubsetSelectors: []*clusterv3.Cluster_LbSubsetConfig_LbSubsetSelector{{Keys: []string{addressKey}}},
-		}
+	if chosen(svc, labels) {
+		c.LbSubsetConfig = byAddress(p.HTTP())
 	}
 	if p.HTTP() {
 		c.TypedExtensionProtocolOptions = map[string]*anypb.Any{
@@ -111,7 +109,7 @@ func assignment(name string, svc *model.Service, p model.Port, labels model.Labe
 		}
 		e := &endpointv3.LbEndpoint{
 			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: address(w.Address, w.TargetPort(p))}},
-			Metadata:       endpointMetadata(w, svc.Headless && !p.HTTP()),
+			Metadata:       endpointMetadata(w, chosen(svc, labels)),
 		}
 		if w.State == configv1.Workload_DRAINING {
 			e.HealthStatus = corev3.HealthStatus_DRAINING
@@ -127,6 +125,41 @@ func assignment(name string, svc *model.Service, p model.Port, labels model.Labe
 // The load balancer's part of an endpoint's metadata, and the key there that tells the
 // workloads of a headless service apart: who calls one by its address means that one.
 const balancer, addressKey = "envoy.lb", "address"
+
+// chosen reports whether callers may choose among the workloads of a subset. Those of a
+// rule's subset are chosen among by the rule.
+func chosen(svc *model.Service, labels model.Labels) bool { return svc.Headless && labels == "" }
+
+// byAddress takes for who names an address the workload there or none. Of requests that
+// name none, which have come by the service's name, any workload takes one if anyone is
+// true; connections always name one.
+func byAddress(anyone bool) *clusterv3.Cluster_LbSubsetConfig {
+	c := &clusterv3.Cluster_LbSubsetConfig{
+		FallbackPolicy: clusterv3.Cluster_LbSubsetConfig_NO_FALLBACK,
+		SubsetSelectors: []*clusterv3.Cluster_LbSubsetConfig_LbSubsetSelector{{
+			Keys: []string{addressKey}, FallbackPolicy: clusterv3.Cluster_LbSubsetConfig_LbSubsetSelector_NO_FALLBACK,
+		}},
+	}
+	if anyone {
+		c.FallbackPolicy = clusterv3.Cluster_LbSubsetConfig_ANY_ENDPOINT
+	}
+	return c
+}
+
+// ownAddresses are those of a service's workloads, in order, each once.
+func ownAddresses(svc *model.Service) []string {
+	var out []string
+	for _, w := range svc.Workloads {
+		out = append(out, w.Address)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// onlyAt means the endpoint with an address.
+func onlyAt(address string) *corev3.Metadata {
+	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{balancer: addressOnly(address)}}
+}
 
 func addressOnly(address string) *structpb.Struct {
 	return &structpb.Struct{Fields: map[string]*structpb.Value{addressKey: structpb.NewStringValue(address)}}

@@ -9,7 +9,6 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/outrigger-mesh/outrigger/services/pilot/internal/model"
@@ -68,18 +67,14 @@ func (s *Set) tcpListener(w *Wants, svc *model.Service, port model.Port) {
 		addresses = []string{svc.Address}
 	}
 	if svc.Headless {
-		for _, wl := range svc.Workloads {
-			addresses = append(addresses, wl.Address)
-		}
-		slices.Sort(addresses)
-		addresses = slices.Compact(addresses)
+		addresses = ownAddresses(svc)
 	}
 	for _, a := range addresses {
 		name := fmt.Sprintf("%s_%d", a, port.Number)
 		w.add(Listener, s.get(Listener, name, cluster+strconv.FormatBool(svc.Headless), func() (proto.Message, []model.Ref) {
 			proxy := &tcpv3.TcpProxy{StatPrefix: cluster, ClusterSpecifier: &tcpv3.TcpProxy_Cluster{Cluster: cluster}}
 			if svc.Headless {
-				proxy.MetadataMatch = &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{balancer: addressOnly(a)}}
+				proxy.MetadataMatch = onlyAt(a)
 			}
 			return &listenerv3.Listener{
 				Name: name, Address: address(a, port.Number), BindToPort: wrapperspb.Bool(false),

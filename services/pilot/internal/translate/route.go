@@ -113,7 +113,27 @@ func (s *Set) buildRouteTable(name string, c caller, port uint32) (proto.Message
 		}
 		rc.VirtualHosts = append(rc.VirtualHosts, vh)
 	}
+	rc.VirtualHosts = append(rc.VirtualHosts, s.direct(taken, port)...)
 	return rc, sources
+}
+
+// direct leads requests for a headless service's workload by its own address to that
+// workload. Rules are for the service: they choose among its workloads, and here the
+// caller has chosen. Names that are taken stay with who has them.
+func (s *Set) direct(taken map[string]bool, port uint32) []*routev3.VirtualHost {
+	var out []*routev3.VirtualHost
+	for _, svc := range s.Snapshot.Services {
+		p, ok := svc.Port(port)
+		if !ok || !p.HTTP() || !svc.Headless {
+			continue
+		}
+		for _, a := range unclaimed(taken, ownAddresses(svc)) {
+			r := s.route(&model.Route{Host: svc.Host, Targets: []model.Target{{Host: svc.Host, Weight: 100}}}, p, anyPath())
+			r.GetRoute().MetadataMatch = onlyAt(a)
+			out = append(out, &routev3.VirtualHost{Name: svc.Host + "|" + a, Domains: []string{a}, Routes: []*routev3.Route{r}})
+		}
+	}
+	return out
 }
 
 // domains are the names by which a caller of a namespace may know a service: every
