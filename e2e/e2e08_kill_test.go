@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +75,30 @@ func TestE2E08KillPilot(t *testing.T) {
 	}
 	eventually(t, settleLimit, func(ctx context.Context) error { return errors.Join(s.connected(ctx), s.inForce(ctx)) })
 	s.changes(t)
+	s.countsAfterStart(t)
+}
+
+// inForceOn is how `apply --wait` ends.
+var inForceOn = regexp.MustCompile(`in force on \d+ prox`)
+
+// countsAfterStart shows that a wait counts the proxies that have not yet come back to a
+// pilot that has just started.
+func (s *site) countsAfterStart(t *testing.T) {
+	t.Helper()
+	apply := func(version string) mesh.Result {
+		return s.outrigger(t, "apply", "--wait", "-f", s.sample("route-rule-reviews-"+version))
+	}
+	want := inForceOn.FindString(apply("v3").Stderr)
+	must(s.Kill9("pilot"))(t)
+	var after mesh.Result
+	eventually(t, backLimit, func(context.Context) error {
+		after = apply("v2")
+		return after.Expect(0)
+	})
+	check(t, s.showsStars(t.Context(), "", "v2", inRow))
+	if got := inForceOn.FindString(after.Stderr); got != want || want == "" {
+		t.Errorf("right after a start of pilot: %q, want %q as before\n%s", got, want, after)
+	}
 }
 
 func TestE2E08KillMixer(t *testing.T) {

@@ -20,6 +20,8 @@ type Workload struct {
 	Ports    map[string]uint32
 	State    configv1.Workload_State
 	Revision uint64
+	// Leased is set if something beside the workload keeps it registered: it has a proxy.
+	Leased bool
 }
 
 // Ready reports whether the workload takes new requests.
@@ -109,7 +111,7 @@ func (s *Snapshot) addWorkloads(objects []*configv1.Object) {
 		ref := RefOf(o)
 		m := &Workload{
 			Ref: ref, Address: w.GetAddress(), Labels: w.GetLabels(), Ports: w.GetPorts(),
-			State: w.GetState(), Revision: o.GetMetadata().GetRevision(),
+			State: w.GetState(), Revision: o.GetMetadata().GetRevision(), Leased: w.GetLease() != nil,
 		}
 		if id, err := spiffe.New(s.Settings.TrustDomain, ref.Namespace, w.GetAccount()); err == nil {
 			m.Account = id

@@ -66,6 +66,8 @@ func (s *Service) GetStatus(context.Context, *pilotv1.GetStatusRequest) (*pilotv
 		return out, nil
 	}
 	snap := set.Snapshot
+	away := absent(proxies, snap)
+	proxies = append(proxies, away...)
 	out.Revision = snap.Revision
 	out.Services, out.Workloads = uint32(len(snap.Services)), uint32(len(snap.Workloads)) //nolint:gosec // counts
 	for _, o := range snap.Objects {
@@ -78,6 +80,10 @@ func (s *Service) GetStatus(context.Context, *pilotv1.GetStatusRequest) (*pilotv
 	for _, ref := range slices.SortedFunc(maps.Keys(snap.Behind), model.Ref.Compare) {
 		out.RegistryProblems = append(out.RegistryProblems, &pilotv1.Problem{
 			Object: ref.String(), Message: "not in force, the registry is not up to date: " + snap.Behind[ref]})
+	}
+	for _, p := range away {
+		out.RegistryProblems = append(out.RegistryProblems, &pilotv1.Problem{
+			Object: p.Workload.String(), Message: "takes requests, but its proxy is not connected: it keeps what it had"})
 	}
 	return out, nil
 }

@@ -14,9 +14,11 @@ import (
 	"github.com/outrigger-mesh/outrigger/services/pilot/internal/translate"
 )
 
-// Proxy is one connected proxy. A value of it is never changed.
+// Proxy is one proxy. A value of it is never changed.
 type Proxy struct {
 	Name, Address, ID, Role string
+	// Workload is what the proxy stands beside.
+	Workload model.Ref
 	// Protocol is "delta" or "sotw".
 	Protocol     string
 	EnvoyVersion string

@@ -132,7 +132,11 @@ func (w *Waiter) follow(ctx context.Context, asked Asked, ss pilotv1.ConfigServi
 	var last [2]int
 	var refusedSince time.Time
 	for first := true; ; first = false {
+		setChanged := w.sets.Changed()
 		proxies, changed := w.table.Proxies()
+		if set := w.sets.Current(); set != nil {
+			proxies = append(proxies, absent(proxies, set.Snapshot)...)
+		}
 		l := LivenessOf(proxies, asked)
 		switch {
 		case l.Done():
@@ -158,6 +162,7 @@ func (w *Waiter) follow(ctx context.Context, asked Asked, ss pilotv1.ConfigServi
 		}
 		select {
 		case <-changed:
+		case <-setChanged:
 		case <-standing:
 		case <-ctx.Done():
 		}

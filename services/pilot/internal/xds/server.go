@@ -139,6 +139,7 @@ func (s *Server) connect(ctx context.Context, w wire, n node) (*conn, error) {
 		server: s, wire: w, node: n, id: id, machine: stream.New(stream.Config{Announce: n.role != translate.Sidecar}),
 		info: status.Proxy{
 			Name: n.name + "." + n.namespace, Address: n.address, ID: id.String(), Role: string(n.role),
+			Workload: model.Ref{Kind: "Workload", Namespace: n.namespace, Name: n.name},
 			Protocol: w.protocol(), EnvoyVersion: n.version, ConnectedAt: time.Now(),
 		},
 	}
