@@ -2,6 +2,7 @@ package rule
 
 import (
 	"fmt"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -18,6 +19,11 @@ func (e *Error) Error() string {
 		return fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, e.Message)
 	}
 	return fmt.Sprintf("column %d: %s", e.Column, e.Message)
+}
+
+// Find makes an Error at the first place where an attribute stands in text.
+func Find(text, attribute, format string, args ...any) *Error {
+	return at(text, max(strings.Index(text, attribute), 0), format, args...)
 }
 
 // at makes an Error from a byte offset in text.

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -60,6 +61,7 @@ func (c *checker) languages() {
 func (c *checker) translate() {
 	for _, d := range c.in.Documents {
 		if d.Object.GetApiVersion() != decode.IstioAPIVersion {
+			c.asWritten(d.Object.GetRule(), c.on(d))
 			continue
 		}
 		if r := d.Object.GetRule(); r != nil && r.GetMatch() != "" {
@@ -71,6 +73,22 @@ func (c *checker) translate() {
 				return c.translated(text, at, c.on(d))
 			})
 		}
+	}
+}
+
+// asWritten refuses what a rule of ours says of an older spelling, unless its match is
+// the translation of that: this is how such a rule looks when it is read.
+func (c *checker) asWritten(r *configv1.Rule, say report) {
+	if r.GetWrittenMatch() == "" {
+		return
+	}
+	const field = "spec.writtenMatch"
+	switch out, err := c.language.Translate02(r.GetWrittenMatch()); {
+	case err != nil:
+		say(field, "%s; leave it out: it is for rules that were written in %s", expressionError(err), decode.IstioAPIVersion)
+	case out != r.GetMatch():
+		say(field, "means %s, and spec.match says otherwise; leave it out: it is for rules that were written in %s",
+			out, decode.IstioAPIVersion)
 	}
 }
 
@@ -108,8 +126,11 @@ func eachExpression(s *structpb.Struct, field string, replace func(at, text stri
 // rule checks one Rule by itself.
 func (c *checker) rule(d decode.Decoded, r *configv1.Rule) {
 	say := c.on(d)
-	if _, err := c.language.Compile(r.GetMatch(), rule.Bool); err != nil {
+	if match, err := c.language.Compile(r.GetMatch(), rule.Bool); err != nil {
 		say("spec.match", "%s", expressionError(err))
+	} else if onlyTCP(match) {
+		say("spec.match", "%s", expressionError(rule.Find(cmp.Or(r.GetWrittenMatch(), r.GetMatch()), protocol,
+			"is true for TCP only; policy on TCP: "+notYet)))
 	}
 	if d.Object.GetMetadata().GetLabels()["istio-protocol"] == "tcp" {
 		say("metadata.labels[istio-protocol]", "rules for TCP: "+notYet)
@@ -130,6 +151,15 @@ func (c *checker) rule(d decode.Decoded, r *configv1.Rule) {
 			say(field+".instances", "missing: an action hands at least one instance to its handler")
 		}
 	}
+}
+
+// protocol is the attribute that tells requests from connections.
+const protocol = "context.protocol"
+
+// onlyTCP reports whether a match can be true for connections and for no request.
+func onlyTCP(match *rule.Program) bool {
+	of := func(name string) bool { return rule.MayConcern(match, map[string]any{protocol: name}) }
+	return of("tcp") && !of("http") && !of("grpc")
 }
 
 // named finds what "name" or "namespace/name" means in a namespace.

@@ -187,8 +187,14 @@ func fault02(f *configv1.HTTPFaultInjection, say report) {
 	}
 }
 
+// leastPercent is what proxies count in: one of a million requests.
+const leastPercent float32 = 0.0001
+
 func percent(p float32, field string, say report) {
-	if p < 0 || p > 100 {
+	switch {
+	case p < 0 || p > 100:
 		say(field, "%v: want 0 to 100", p)
+	case p > 0 && p < leastPercent:
+		say(field, "%v: the smallest share is %v; 0 is none", p, leastPercent)
 	}
 }
