@@ -106,7 +106,7 @@ func TestEnvoyOutlivesItsSupervisorAndIsTakenOver(t *testing.T) {
 		t.Errorf("after the supervisor was killed: %q, want hello", got)
 	}
 	stop := p.run(0)
-	p.wait("")
+	p.known(func(waiting string) bool { return waiting == "" })
 	if now, starts := p.process.PID(); now != pid || starts != 0 {
 		t.Errorf("second supervisor has process %d after %d starts, want %d after 0", now, starts, pid)
 	}
@@ -133,9 +133,31 @@ func TestAnotherBootstrapMeansAnotherEnvoy(t *testing.T) {
 	_ = supervisor.Wait()
 	p.config.MaxConnections = 100
 	p.run(0)
+	p.known(func(waiting string) bool { return waiting != "" })
 	p.wait("")
 	if now, starts := p.process.PID(); now == pid || starts != 1 {
 		t.Errorf("process %d after %d starts, want another than %d after 1", now, starts, pid)
+	}
+}
+
+// One that is taken over and not ready is given a while, not for ever.
+func TestEnvoyThatIsTakenOverAndNotReadyIsKnownInTheEnd(t *testing.T) {
+	p := newProxy(t)
+	supervisor := startSupervisor(t, p)
+	p.attach()
+	pid := p.envoyPID()
+	if err := supervisor.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = supervisor.Wait()
+	begun := time.Now()
+	p.run(0)
+	p.known(func(waiting string) bool { return waiting == "Envoy: clusters from pilot" })
+	if took := time.Since(begun); took < 4*time.Second || took > 9*time.Second {
+		t.Errorf("known after %s, want about 5s", took)
+	}
+	if now, starts := p.process.PID(); now != pid || starts != 0 {
+		t.Errorf("process %d after %d starts, want %d after 0", now, starts, pid)
 	}
 }
 

@@ -167,6 +167,27 @@ func (p *proxy) wait(text string) envoy.State {
 	}
 }
 
+// known returns when the watch knows of Envoy, and fails if ok does not take what it
+// says then.
+func (p *proxy) known(ok func(waiting string) bool) {
+	p.t.Helper()
+	timeout := time.After(20 * time.Second)
+	for {
+		changed := p.watch.Changed()
+		if p.watch.Known() {
+			if _, waiting := p.watch.State(); !ok(waiting) {
+				p.t.Errorf("known of Envoy: %q", waiting)
+			}
+			return
+		}
+		select {
+		case <-changed:
+		case <-timeout:
+			p.t.Fatal("nothing is known of Envoy")
+		}
+	}
+}
+
 func within(t *testing.T, d time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)

@@ -47,12 +47,13 @@ type Process struct {
 	mu      sync.Mutex
 	running *handle
 	starts  int
-	changed chan struct{} // closed and replaced when running changes
+	earlier bool          // what Earlier reports
+	changed chan struct{} // closed and replaced when running or earlier changes
 }
 
 // NewProcess starts nothing yet.
 func NewProcess(cfg ProcessConfig, admin *Admin, log *slog.Logger) *Process {
-	return &Process{cfg: cfg, admin: admin, log: log, changed: make(chan struct{})}
+	return &Process{cfg: cfg, admin: admin, log: log, earlier: true, changed: make(chan struct{})}
 }
 
 // PID returns the process id of Envoy, 0 while there is none, and how many times one
@@ -125,12 +126,21 @@ func (p *Process) set(h *handle) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.running = h
+	p.earlier = p.earlier && h != nil
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
 
-// Changed returns a channel that is closed when Envoy was started, taken over, or has
-// ended.
+// Earlier reports whether Envoy is one that an earlier process left, or, before Run has
+// looked for one, may be. What was said of that one then, may still be so.
+func (p *Process) Earlier() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.earlier
+}
+
+// Changed returns a channel that is closed when Envoy was started, taken over, given up,
+// or has ended.
 func (p *Process) Changed() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -63,6 +63,7 @@ func (p *Process) start() (*handle, error) {
 	}
 	p.mu.Lock()
 	p.starts++
+	p.earlier = false
 	p.mu.Unlock()
 	p.log.Info("Envoy started", "pid", cmd.Process.Pid)
 	return h, nil
@@ -111,6 +112,7 @@ func (p *Process) takeOver(ctx context.Context) (*handle, error) {
 		return h, p.remember(id)
 	}
 	p.log.Info("Envoy of an earlier start is stopped", "pid", id.pid, "answers", answers)
+	p.set(nil) // nobody waits for that one to be ready
 	return nil, p.stop(ctx, h)
 }
 

@@ -18,7 +18,9 @@ type Watch struct {
 	state   State
 	pid     int // of the Envoy that gave state
 	waiting string
-	changed chan struct{} // closed and replaced when pid or waiting changes
+	known   bool
+	met     time.Time     // when an Envoy of an earlier process was first asked
+	changed chan struct{} // closed and replaced when pid, waiting or known changes
 }
 
 // NewWatch asks nothing yet.
@@ -38,8 +40,18 @@ func (w *Watch) State() (State, string) {
 	return w.state, w.waiting
 }
 
-// Changed returns a channel that is closed when what State says about readiness is no
-// longer the same.
+// Known reports whether State is what Envoy said, rather than what is supposed of an
+// Envoy before it was asked. One that an earlier process left is not known before it
+// shows that it is ready, or does not for a while: until then that it is not ready
+// would be no news of it but of us.
+func (w *Watch) Known() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.known
+}
+
+// Changed returns a channel that is closed when what State says about readiness, or
+// Known, is no longer the same.
 func (w *Watch) Changed() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -51,6 +63,9 @@ func (w *Watch) Changed() <-chan struct{} {
 const (
 	askStarting = 100 * time.Millisecond
 	askReady    = 10 * time.Second
+	// patience is how long an Envoy of an earlier process may take to show that it is
+	// ready.
+	patience = 5 * time.Second
 )
 
 // Run asks until ctx ends.
@@ -82,13 +97,28 @@ func (w *Watch) ask(ctx context.Context, pid int) string {
 			waiting = w.want.Waiting(s, time.Now())
 		}
 	}
+	earlier := w.process.Earlier()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	known := w.known || w.knows(earlier, pid, waiting, time.Now())
 	if waiting != w.waiting || pid != w.pid {
 		w.log.Info("proxy", "ready", waiting == "", "waiting_for", waiting, "pid", pid)
+	}
+	if waiting != w.waiting || pid != w.pid || known != w.known {
 		close(w.changed)
 		w.changed = make(chan struct{})
 	}
-	w.state, w.pid, w.waiting = s, pid, waiting
+	w.state, w.pid, w.waiting, w.known = s, pid, waiting, known
 	return waiting
+}
+
+// knows decides whether waiting is worth believing. w.mu is held.
+func (w *Watch) knows(earlier bool, pid int, waiting string, now time.Time) bool {
+	if !earlier || waiting == "" {
+		return true
+	}
+	if pid != 0 && w.met.IsZero() {
+		w.met = now
+	}
+	return !w.met.IsZero() && now.Sub(w.met) >= patience
 }

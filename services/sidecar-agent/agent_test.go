@@ -103,6 +103,32 @@ func TestKilledAgentIsReplacedWithoutEnvoyNoticing(t *testing.T) {
 	f.metricsHave("outrigger_agent_envoy_starts_total 0", "outrigger_agent_dns_names_fresh 0")
 }
 
+func TestAnAgentThatTakesOverAReadyProxyNeverSaysNotReady(t *testing.T) {
+	f := newFleet(t, time.Hour)
+	f.registry.setNames(firstNames)
+	f.pilot.Set(f.world(1))
+	p := f.start(true)
+	f.waitReady("/readyz/workload")
+	said := len(f.registry.asked())
+	for range 3 {
+		p.Stop(syscall.SIGKILL)
+		f.registry.entryLost() // to see that each agent says something
+		p = f.start(false)
+		f.waitReady("/readyz/workload")
+	}
+	if after := f.registry.asked()[said-1:]; !slices.Equal(after, []string{"PUT " + entryPath + " READY"}) {
+		t.Errorf("pilot was told %q by agents that took over, want nothing but READY", after)
+	}
+	if f.registry.last()["state"] != "READY" {
+		t.Errorf("entry after three kills: %v", f.registry.last())
+	}
+	// What has changed in between is said: the application is no longer there.
+	p.Stop(syscall.SIGKILL)
+	_ = f.app.Close()
+	f.start(false)
+	f.registered("PUT " + entryPath + " NOT_READY")
+}
+
 func TestRenewedCertificateReachesEnvoy(t *testing.T) {
 	f := newFleet(t, 4*time.Second)
 	f.registry.setNames(firstNames)

@@ -80,6 +80,13 @@ func (r *registry) asked() []string {
 	return append([]string(nil), r.log...)
 }
 
+// entryLost makes last say nothing until the entry is put again.
+func (r *registry) entryLost() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.entry = nil
+}
+
 func (r *registry) last() map[string]any {
 	r.mu.Lock()
 	defer r.mu.Unlock()

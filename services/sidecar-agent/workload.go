@@ -18,13 +18,16 @@ const (
 )
 
 // watchWorkload tells the registration whether proxy and application are up, until ctx
-// ends.
+// ends. It says nothing of an Envoy that was taken over before that is known: while
+// agents change, the entry stays as the earlier one left it.
 func (s *sidecar) watchWorkload(ctx context.Context) error {
 	for {
 		changed := s.proxy.watch.Changed()
 		s.app.Store(s.accepts(ctx))
 		_, waiting := s.proxy.waiting()
-		s.registration.Set(s.app.Load() && waiting == "")
+		if ready := s.app.Load() && waiting == ""; ready || !s.app.Load() || s.proxy.watch.Known() {
+			s.registration.Set(ready)
+		}
 		pause := probeDown
 		if s.app.Load() {
 			pause = probeUp

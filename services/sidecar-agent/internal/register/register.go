@@ -71,7 +71,7 @@ type Registration struct {
 	log    *slog.Logger
 
 	mu       sync.Mutex
-	wanted   State
+	wanted   State // "" before the first Set or Drain
 	taken    State // what pilot has, "" if not known
 	renewals int
 	said     string        // last error that was logged
@@ -80,7 +80,7 @@ type Registration struct {
 
 // New registers nothing yet. client calls pilot.
 func New(cfg Config, client *http.Client, log *slog.Logger) *Registration {
-	return &Registration{cfg: cfg, client: client, log: log, wanted: NotReady, kick: make(chan struct{}, 1)}
+	return &Registration{cfg: cfg, client: client, log: log, kick: make(chan struct{}, 1)}
 }
 
 // Set says whether the workload takes requests; pilot is told at once. After Drain it
@@ -109,7 +109,7 @@ func (r *Registration) want(s State) {
 	}
 }
 
-// State returns what is wanted, what pilot has taken ("" while that is not known), and
+// State returns what is wanted ("" before the first Set or Drain), what pilot has taken ("" while that is not known), and
 // how often pilot has taken it.
 func (r *Registration) State() (wanted, taken State, renewals int) {
 	r.mu.Lock()
@@ -117,17 +117,20 @@ func (r *Registration) State() (wanted, taken State, renewals int) {
 	return r.wanted, r.taken, r.renewals
 }
 
-// Run registers until ctx ends; then it says that the workload drains, gives callers
-// the drain time to notice, and takes the entry away.
+// Run registers from the first Set or Drain until ctx ends; then it says that the
+// workload drains, gives callers the drain time to notice, and takes the entry away.
+// Before the first word it leaves pilot what an earlier agent said.
 func (r *Registration) Run(ctx context.Context) error {
+	var due <-chan time.Time // nothing to renew yet
 	for pause := time.Duration(0); ; {
 		select {
 		case <-ctx.Done():
 			return r.leave(context.WithoutCancel(ctx))
 		case <-r.kick:
-		case <-time.After(pause):
+		case <-due:
 		}
 		pause = r.next(r.put(ctx), pause)
+		due = time.After(pause)
 	}
 }
 
@@ -175,13 +178,15 @@ func (r *Registration) put(ctx context.Context) error {
 	return nil
 }
 
-// leave ends the entry. Without pilot it ends by itself with its lease.
+// leave ends the entry. Without pilot it ends by itself with its lease. Unless pilot has
+// the workload as not ready, callers may still come: that is so too if we have said
+// nothing yet, for an earlier agent may have said that it is ready.
 func (r *Registration) leave(ctx context.Context) error {
 	_, taken, _ := r.State()
 	r.Drain()
 	err := r.put(ctx)
 	if err == nil {
-		if taken == Ready || taken == Draining {
+		if taken != NotReady {
 			<-time.After(r.cfg.DrainTime)
 		}
 		err = r.call(ctx, http.MethodDelete, nil)

@@ -85,6 +85,7 @@ func TestAnEntryFromStartToEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := new(pilot)
 		r, stop := start(t, p, 5*time.Second)
+		r.Set(false)
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
 		r.Set(true)
@@ -113,10 +114,59 @@ func TestAnEntryFromStartToEnd(t *testing.T) {
 	})
 }
 
+func TestNothingIsSaidBeforeTheFirstWord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := new(pilot)
+		r, stop := start(t, p, time.Second)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if calls, n := p.asked(); n != 0 {
+			t.Errorf("pilot was asked %q before the first word", calls)
+		}
+		if wanted, taken, _ := r.State(); wanted != "" || taken != "" {
+			t.Errorf("state %q, %q, want none", wanted, taken)
+		}
+		r.Set(true)
+		synctest.Wait()
+		stop()
+		if want := []string{"1m0s PUT READY", "1m0s PUT DRAINING", "1m1s DELETE"}; !slices.Equal(p.calls, want) {
+			t.Errorf("pilot was asked %q, want %q", p.calls, want)
+		}
+	})
+}
+
+// What earlier agents said decides whether callers still come; who has said nothing
+// cannot know.
+func TestTheEndTakesCallersIntoAccount(t *testing.T) {
+	for name, c := range map[string]struct {
+		say  func(r *register.Registration)
+		want []string
+	}{
+		"nothing said": {func(*register.Registration) {}, []string{"0s PUT DRAINING", "5s DELETE"}},
+		"not ready": {func(r *register.Registration) { r.Set(false) },
+			[]string{"0s PUT NOT_READY", "0s PUT DRAINING", "0s DELETE"}},
+		"drains": {func(r *register.Registration) { r.Drain() }, []string{"0s PUT DRAINING", "0s PUT DRAINING", "5s DELETE"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := new(pilot)
+				r, stop := start(t, p, 5*time.Second)
+				c.say(r)
+				synctest.Wait()
+				stop()
+				if !slices.Equal(p.calls, c.want) {
+					t.Errorf("pilot was asked %q, want %q", p.calls, c.want)
+				}
+			})
+		})
+	}
+}
+
 func TestALeaseIsRenewedThreeTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := new(pilot)
-		_, stop := start(t, p, 0)
+		r, stop := start(t, p, 0)
+		r.Set(false)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if calls, n := p.asked(); n < 6 || n > 9 {
