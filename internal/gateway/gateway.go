@@ -79,6 +79,7 @@ type proxy struct {
 	process  *envoy.Process
 	watch    *envoy.Watch
 	draining atomic.Bool
+	turned   chan struct{} // capacity 1: "draining is not as it was"
 }
 
 func newProxy(cfg Config, set checked, source *identity.Source, log *slog.Logger) (*proxy, error) {
@@ -94,7 +95,7 @@ func newProxy(cfg Config, set checked, source *identity.Source, log *slog.Logger
 		return nil, err
 	}
 	node := set.bootstrap.Node
-	p := &proxy{source: source, sds: sds, admin: envoy.NewAdmin(set.bootstrap.AdminSocket)}
+	p := &proxy{source: source, sds: sds, admin: envoy.NewAdmin(set.bootstrap.AdminSocket), turned: make(chan struct{}, 1)}
 	p.process = envoy.NewProcess(envoy.ProcessConfig{
 		Binary: cfg.Envoy.Binary, Dir: cfg.Envoy.State, NodeID: node.ID(), Bootstrap: doc,
 		Concurrency: cfg.Envoy.Concurrency, LogLevel: cfg.Envoy.LogLevel,
@@ -106,12 +107,26 @@ func newProxy(cfg Config, set checked, source *identity.Source, log *slog.Logger
 	return p, nil
 }
 
-// run starts Envoy when there is a certificate: without one it could reach nobody.
+// run starts Envoy when there is a certificate: without one it could reach nobody. At
+// the end it drains Envoy, and says so, and stops it.
 func (p *proxy) run(ctx context.Context) error {
 	if _, err := p.source.Wait(ctx); err != nil {
 		return nil //nolint:nilerr // stopped before there was one
 	}
+	stop := context.AfterFunc(ctx, func() { p.drains(true) })
+	defer stop()
 	return p.process.Run(ctx)
+}
+
+// drains notes whether the gateway drains from now on, tells the registration at once,
+// and returns whether it did before.
+func (p *proxy) drains(now bool) (before bool) {
+	before = p.draining.Swap(now)
+	select {
+	case p.turned <- struct{}{}:
+	default: // it has been told to look, and will see this too
+	}
+	return before
 }
 
 // state returns what Envoy said last, and what the gateway waits for, "" for nothing.

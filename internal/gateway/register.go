@@ -67,11 +67,16 @@ func (r *registration) run(ctx context.Context) error {
 }
 
 // keep renews the entry until there is a newer certificate, or removes it when ctx
-// ends.
+// ends. Before anything is known of an Envoy that was taken over, the entry stays as the
+// process before us left it.
 func (r *registration) keep(ctx context.Context, pilot pilotv1.RegistryServiceClient, newer <-chan struct{}) {
 	for pause := time.Duration(0); ; {
 		moved := r.proxy.watch.Changed()
-		pause = r.next(r.put(ctx, pilot), pause)
+		if r.proxy.watch.Known() || r.proxy.draining.Load() {
+			pause = r.next(r.put(ctx, pilot), pause)
+		} else {
+			pause = renewal // moved comes first
+		}
 		select {
 		case <-ctx.Done():
 			r.leave(context.WithoutCancel(ctx), pilot)
@@ -79,6 +84,7 @@ func (r *registration) keep(ctx context.Context, pilot pilotv1.RegistryServiceCl
 		case <-newer:
 			return
 		case <-moved:
+		case <-r.proxy.turned:
 		case <-time.After(pause):
 		}
 	}

@@ -34,11 +34,11 @@ func (s *server) GetStatus(context.Context, *gatewayv1.GetStatusRequest) (*gatew
 // Drain takes the gateway out of service: it is not ready from now on, and Envoy
 // finishes what it has. Draining again changes nothing.
 func (s *server) Drain(ctx context.Context, _ *gatewayv1.DrainRequest) (*gatewayv1.DrainResponse, error) {
-	if s.proxy.draining.Swap(true) {
+	if s.proxy.drains(true) {
 		return &gatewayv1.DrainResponse{}, nil
 	}
 	if err := s.proxy.process.Drain(ctx); err != nil {
-		s.proxy.draining.Store(false)
+		s.proxy.drains(false)
 		return nil, fault.Unavailable.Wrap(err, "drain")
 	}
 	return &gatewayv1.DrainResponse{}, nil

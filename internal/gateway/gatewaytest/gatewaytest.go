@@ -39,6 +39,7 @@ func Run(t *testing.T, pkg string, role envoy.Role) {
 		"only administrators may ask":               administrators,
 		"killed and started again":                  killed,
 		"others know whose requests these are":      registered,
+		"the registry knows how it is":              keptInTheRegistry,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, newGateway(t, binary, role)) })
 	}
