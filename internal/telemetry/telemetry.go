@@ -25,6 +25,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 )
 
 // Config is the telemetry part of every service's settings.
@@ -76,7 +77,7 @@ func Discard() *Telemetry {
 		panic(fmt.Sprintf("telemetry without outside parts: %v", err)) // our own promise
 	}
 	t.Log = slog.New(slog.DiscardHandler)
-	t.setTracer(sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.NeverSample())), "test")
+	t.setTracers(noop.NewTracerProvider(), "test")
 	return t
 }
 
@@ -138,23 +139,25 @@ func (t *Telemetry) trace(cfg Config, service string) error {
 	if cfg.Sample < 0 || cfg.Sample > 1 {
 		return fmt.Errorf("telemetry.sample %v: want 0 to 1", cfg.Sample)
 	}
-	opts := []sdktrace.TracerProviderOption{
+	if cfg.OTLP == "" {
+		t.setTracers(noop.NewTracerProvider(), service) // hands a caller's trace on, and costs next to nothing
+		return nil
+	}
+	exp, err := otlptracegrpc.New(context.Background(), otlptracegrpc.WithEndpoint(cfg.OTLP), otlptracegrpc.WithInsecure(),
+		otlptracegrpc.WithTimeout(5*time.Second))
+	if err != nil {
+		return fmt.Errorf("telemetry.otlp %q: %w", cfg.OTLP, err)
+	}
+	tp := sdktrace.NewTracerProvider(
 		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(cfg.Sample))),
 		sdktrace.WithResource(resource.NewSchemaless(attribute.String("service.name", service))),
-	}
-	if cfg.OTLP != "" {
-		exp, err := otlptracegrpc.New(context.Background(), otlptracegrpc.WithEndpoint(cfg.OTLP), otlptracegrpc.WithInsecure(),
-			otlptracegrpc.WithTimeout(5*time.Second))
-		if err != nil {
-			return fmt.Errorf("telemetry.otlp %q: %w", cfg.OTLP, err)
-		}
-		opts = append(opts, sdktrace.WithBatcher(exp, sdktrace.WithBatchTimeout(time.Second)))
-	}
-	t.setTracer(sdktrace.NewTracerProvider(opts...), service)
+		sdktrace.WithBatcher(exp, sdktrace.WithBatchTimeout(time.Second)),
+	)
+	t.setTracers(tp, service)
+	t.shutdown = append(t.shutdown, tp.Shutdown)
 	return nil
 }
 
-func (t *Telemetry) setTracer(tp *sdktrace.TracerProvider, service string) {
+func (t *Telemetry) setTracers(tp trace.TracerProvider, service string) {
 	t.Tracers, t.Tracer = tp, tp.Tracer("outrigger/"+service)
-	t.shutdown = append(t.shutdown, tp.Shutdown)
 }
