@@ -15,7 +15,6 @@ import (
 	"github.com/outrigger-mesh/outrigger/internal/fault"
 	"github.com/outrigger-mesh/outrigger/internal/rpc"
 	"github.com/outrigger-mesh/outrigger/proto/decode"
-	configv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/config/v1"
 	pilotv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/pilot/v1"
 	"github.com/outrigger-mesh/outrigger/services/pilot/internal/ingest"
 	"github.com/outrigger-mesh/outrigger/services/pilot/internal/intake"
@@ -29,6 +28,9 @@ const Origin = "api"
 type desk interface {
 	Submit(ctx context.Context, b intake.Batch) (*intake.Result, error)
 	View() (v ingest.View, revision uint64, ok bool)
+	// Deleted tells whether an object was deleted up to a revision; true as well of
+	// deletions that are so long ago that nobody remembers.
+	Deleted(ref model.Ref, upTo uint64) bool
 }
 
 // waiter follows a revision through the fleet.
@@ -46,60 +48,17 @@ type Server struct {
 // NewServer returns a Server that hands batches to d and lets w answer Wait.
 func NewServer(d desk, w waiter) *Server { return &Server{desk: d, wait: w} }
 
-// Wait implements pilotv1.ConfigServiceServer.
-func (s *Server) Wait(req *pilotv1.WaitRequest, stream pilotv1.ConfigService_WaitServer) error {
-	return s.wait.Wait(req, stream)
-}
-
 // Apply implements pilotv1.ConfigServiceServer.
 func (s *Server) Apply(ctx context.Context, req *pilotv1.ApplyRequest) (*pilotv1.ApplyResponse, error) {
-	in := ingest.Input{Origin: Origin}
-	var problems []*pilotv1.Problem
-	for _, d := range req.GetDocuments() {
-		docs, wrong := decode.Documents(cmp.Or(d.GetName(), "<document>"), d.GetContent(), req.GetNamespace())
-		in.Documents = append(in.Documents, docs...)
-		problems = append(problems, wrong...)
+	docs, err := decoded(req.GetDocuments(), req.GetNamespace())
+	if err != nil {
+		return nil, err
 	}
-	if len(problems) > 0 {
-		return nil, refused(&ingest.Refusal{Kind: fault.Invalid, Problems: problems})
-	}
-	if len(in.Documents) == 0 {
-		return nil, fault.Invalid.Errorf("there are no objects in what was sent")
-	}
-	r, err := s.desk.Submit(ctx, intake.Batch{Input: in, Writer: rpc.CallerFrom(ctx).String(), DryRun: req.GetDryRun()})
+	r, err := s.desk.Submit(ctx, intake.Batch{Input: ingest.Input{Origin: Origin, Documents: docs}, Writer: rpc.CallerFrom(ctx).String(), DryRun: req.GetDryRun()})
 	if err != nil {
 		return nil, refused(err)
 	}
 	return &pilotv1.ApplyResponse{Revision: r.Revision, Applied: r.Applied, Warnings: r.Warnings}, nil
-}
-
-// Delete implements pilotv1.ConfigServiceServer.
-func (s *Server) Delete(ctx context.Context, req *pilotv1.DeleteRequest) (*pilotv1.DeleteResponse, error) {
-	refs := req.GetRefs()
-	if req.GetKind() != "" || req.GetName() != "" {
-		if len(refs) > 0 {
-			return nil, fault.Invalid.Errorf("give either refs, or kind, namespace and name")
-		}
-		refs = []*configv1.ObjectRef{{Kind: req.GetKind(), Namespace: req.GetNamespace(), Name: req.GetName()}}
-	}
-	if len(refs) == 0 {
-		return nil, fault.Invalid.Errorf("nothing is named that shall be deleted")
-	}
-	in := ingest.Input{Origin: Origin}
-	for _, r := range refs {
-		ref, err := named(r.GetKind(), r.GetNamespace(), r.GetName())
-		if err != nil {
-			return nil, err
-		}
-		if !slices.Contains(in.Deletes, ref) {
-			in.Deletes = append(in.Deletes, ref)
-		}
-	}
-	r, err := s.desk.Submit(ctx, intake.Batch{Input: in, Writer: rpc.CallerFrom(ctx).String()})
-	if err != nil {
-		return nil, refused(err)
-	}
-	return &pilotv1.DeleteResponse{Revision: r.Revision, Deleted: r.Applied}, nil
 }
 
 // Get implements pilotv1.ConfigServiceServer.
@@ -110,7 +69,7 @@ func (s *Server) Get(_ context.Context, req *pilotv1.GetRequest) (*pilotv1.GetRe
 	}
 	view, _, ok := s.desk.View()
 	if !ok {
-		return nil, fault.Unavailable.Errorf("pilot has not read what the bus holds yet")
+		return nil, errUnread
 	}
 	e, ok := view[ref]
 	if !ok {
@@ -134,7 +93,7 @@ func (s *Server) List(_ context.Context, req *pilotv1.ListRequest) (*pilotv1.Lis
 	}
 	view, revision, ok := s.desk.View()
 	if !ok {
-		return nil, fault.Unavailable.Errorf("pilot has not read what the bus holds yet")
+		return nil, errUnread
 	}
 	var refs []model.Ref
 	for ref := range view {
@@ -154,6 +113,9 @@ func (s *Server) List(_ context.Context, req *pilotv1.ListRequest) (*pilotv1.Lis
 	}
 	return out, nil
 }
+
+// errUnread is the answer while there is nothing to answer from.
+var errUnread = fault.Unavailable.Errorf("pilot has not read what the bus holds yet")
 
 // maxAnswer stays below what one message may have.
 const maxAnswer = 15 << 20

@@ -52,6 +52,9 @@ type View map[model.Ref]Entry
 type Input struct {
 	Documents []decode.Decoded
 	Deletes   []model.Ref
+	// Named are the documents that name what is to be deleted, as far as there are any:
+	// their metadata.revision is what the deletion is based on.
+	Named map[model.Ref]decode.Decoded
 	// Origin is where the objects come from: "api" or "file:<path>". An object of
 	// another origin is not touched.
 	Origin string
@@ -196,10 +199,11 @@ func (c *checker) collect() {
 }
 
 // unchanged reports whether a write says what is there already. A file that says so of
-// another's object would be a second home of it, which is a mistake all the same.
+// another's object would be a second home of it, which is a mistake all the same. What
+// is taken over changes hands.
 func (c *checker) unchanged(e Entry, o *configv1.Object) bool {
 	fromFile := strings.HasPrefix(c.in.Origin, "file:")
-	return (e.Object.GetMetadata().GetOrigin() == c.in.Origin || !fromFile) && same(e.Object, o)
+	return !c.in.Adopts[model.RefOf(o)] && (e.Object.GetMetadata().GetOrigin() == c.in.Origin || !fromFile) && same(e.Object, o)
 }
 
 func position(d decode.Decoded) string {
@@ -232,16 +236,24 @@ func (c *checker) remove() {
 		e, ok := c.view[ref]
 		switch _, written := c.incoming[ref]; {
 		case !ok:
-			c.refuse(fault.NotFound, &pilotv1.Problem{Object: ref.String(), Message: "does not exist"})
+			c.refuse(fault.NotFound, c.deletion(ref, "", "does not exist"))
 		case written:
-			c.refuse(fault.Invalid, &pilotv1.Problem{Object: ref.String(), Message: "to be written and to be deleted at once"})
+			c.refuse(fault.Invalid, c.deletion(ref, "", "to be written and to be deleted at once"))
 		default:
 			c.owned(e, func(_, format string, args ...any) {
-				c.refuse(fault.Precondition, &pilotv1.Problem{Object: ref.String(), Message: fmt.Sprintf(format, args...)})
+				c.refuse(fault.Precondition, c.deletion(ref, "", format, args...))
 			})
 			delete(c.next, ref)
 		}
 	}
+}
+
+// deletion is a reason against deleting ref, with its place if a document names it.
+func (c *checker) deletion(ref model.Ref, field, format string, args ...any) *pilotv1.Problem {
+	if d := c.in.Named[ref]; d.File != "" {
+		return d.Problem(field, format, args...)
+	}
+	return &pilotv1.Problem{Object: ref.String(), Field: field, Message: fmt.Sprintf(format, args...)}
 }
 
 // forms checks each document by itself.
@@ -258,7 +270,7 @@ func (c *checker) links() {
 	}
 }
 
-// revisions refuses writes that are based on what is no longer there.
+// revisions refuses writes and deletions that are based on what is no longer there.
 func (c *checker) revisions() {
 	for _, d := range c.in.Documents {
 		want := d.Object.GetMetadata().GetRevision()
@@ -272,6 +284,13 @@ func (c *checker) revisions() {
 			c.refuse(fault.Conflict, d.Problem("metadata.revision", "based on revision %d; the object is no longer there", want))
 		case now != want:
 			c.refuse(fault.Conflict, d.Problem("metadata.revision", "based on revision %d; the object is at revision %d: get it and change that", want, now))
+		}
+	}
+	for _, ref := range c.in.Deletes {
+		want, now := c.in.Named[ref].Object.GetMetadata().GetRevision(), c.view[ref].Object.GetMetadata().GetRevision()
+		if want != 0 && now != want {
+			c.refuse(fault.Conflict, c.deletion(ref, "metadata.revision",
+				"based on revision %d; the object is at revision %d: get it and look at it before you delete it", want, now))
 		}
 	}
 }

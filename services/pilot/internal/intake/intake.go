@@ -55,6 +55,7 @@ type Intake struct {
 	mu       sync.Mutex
 	config   half
 	registry half
+	gone     gone
 	view     ingest.View   // of both; replaced, never changed
 	changed  chan struct{} // closed and replaced with each change of the config
 }
@@ -77,6 +78,7 @@ func (k *Intake) Config(c bus.Change) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.config.take(c)
+	k.gone.take(c)
 	k.merge()
 	close(k.changed)
 	k.changed = make(chan struct{})

@@ -63,13 +63,9 @@ func positive(d time.Duration) error {
 }
 
 func (a *applying) run(ctx context.Context, s streams) error {
-	docs, problems, err := readDocuments(a.files, s.in)
+	docs, err := documents(a.files, s)
 	if err != nil {
 		return err
-	}
-	if len(problems) > 0 {
-		printProblems(s.err, problems)
-		return nothingDone(len(problems))
 	}
 	return a.with(ctx, s, func(ctx context.Context, conn *grpc.ClientConn) error {
 		client := pilotv1.NewConfigServiceClient(conn)

@@ -5,16 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/outrigger-mesh/outrigger/proto/decode"
-	configv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/config/v1"
 	pilotv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/pilot/v1"
 )
 
@@ -35,7 +31,8 @@ func newDelete(s streams) *cobra.Command {
 		Use:   "delete (KIND NAME... | KIND/NAME... | -f FILE...)",
 		Short: "Delete objects, all of them or none",
 		Long: "Deletes the named objects, or those that files hold, in one batch with one revision. What others still\n" +
-			"use is not deleted.\n\n" +
+			"use is not deleted. An object that a file gives a metadata.revision is deleted only if that is its\n" +
+			"revision still.\n\n" +
 			"Exit codes: 0 done, 1 refused or failed, 2 usage; with --wait also 4 not gone everywhere in time,\n" +
 			"5 a proxy refused to go on without it.",
 		Example:           "  outrigger delete routerule reviews-v3 --wait\n  outrigger delete -f samples/bookinfo/route-rule-all-v1.yaml",
@@ -60,18 +57,26 @@ func newDelete(s streams) *cobra.Command {
 }
 
 func (d *deleting) run(ctx context.Context, s streams, args []string) error {
-	refs, err := refsIn(args, d.namespace)
-	if err == nil && len(d.files) > 0 {
-		refs, err = d.written(s)
+	req := &pilotv1.DeleteRequest{IgnoreMissing: d.ignoreMissing}
+	var err error
+	if len(d.files) > 0 {
+		req.Namespace = d.namespace
+		req.Documents, err = documents(d.files, s)
+	} else {
+		req.Refs, err = refsIn(args, d.namespace)
 	}
 	if err != nil {
 		return err
 	}
 	return d.with(ctx, s, func(ctx context.Context, conn *grpc.ClientConn) error {
 		client := pilotv1.NewConfigServiceClient(conn)
-		r, err := d.delete(ctx, s, client, refs)
-		if err != nil || r == nil {
+		r, err := d.delete(ctx, s, client, req)
+		if err != nil {
 			return err
+		}
+		if len(r.GetDeleted()) == 0 {
+			fmt.Fprintln(s.err, "nothing to delete")
+			return nil
 		}
 		if err := d.print(s.out, r); err != nil || !d.wait {
 			return err
@@ -80,24 +85,12 @@ func (d *deleting) run(ctx context.Context, s streams, args []string) error {
 	})
 }
 
-// delete is nil if there was nothing to delete.
-func (d *deleting) delete(ctx context.Context, s streams, client pilotv1.ConfigServiceClient, refs []*configv1.ObjectRef) (*pilotv1.DeleteResponse, error) {
+func (d *deleting) delete(ctx context.Context, s streams, client pilotv1.ConfigServiceClient, req *pilotv1.DeleteRequest) (*pilotv1.DeleteResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	slow := patience(s, "waiting for pilot")
 	defer slow.done()
-	if d.ignoreMissing {
-		var err error
-		if refs, err = existing(ctx, client, refs); err != nil {
-			return nil, err
-		}
-	}
-	if len(refs) == 0 {
-		slow.done()
-		fmt.Fprintln(s.err, "nothing to delete")
-		return nil, nil
-	}
-	return client.Delete(ctx, &pilotv1.DeleteRequest{Refs: refs})
+	return client.Delete(ctx, req)
 }
 
 // print says what became of each object.
@@ -108,42 +101,4 @@ func (d *deleting) print(out io.Writer, r *pilotv1.DeleteResponse) error {
 	printApplied(out, r.GetDeleted())
 	fmt.Fprintf(out, "%s; revision %d\n", counted(r.GetDeleted()), r.GetRevision())
 	return nil
-}
-
-// written lists the objects that the files hold.
-func (d *deleting) written(s streams) ([]*configv1.ObjectRef, error) {
-	docs, problems, err := readDocuments(d.files, s.in)
-	if err != nil {
-		return nil, err
-	}
-	var refs []*configv1.ObjectRef
-	for _, doc := range docs {
-		found, wrong := decode.Documents(doc.GetName(), doc.GetContent(), d.namespace)
-		problems = append(problems, wrong...)
-		for _, x := range found {
-			m := x.Object.GetMetadata()
-			refs = append(refs, &configv1.ObjectRef{Kind: x.Object.GetKind(), Namespace: m.GetNamespace(), Name: m.GetName()})
-		}
-	}
-	if len(problems) > 0 {
-		printProblems(s.err, problems)
-		return nil, nothingDone(len(problems))
-	}
-	if len(refs) == 0 {
-		return nil, errors.New("there are no objects in these files")
-	}
-	return refs, nil
-}
-
-// existing leaves out what is not there.
-func existing(ctx context.Context, client pilotv1.ConfigServiceClient, refs []*configv1.ObjectRef) ([]*configv1.ObjectRef, error) {
-	var failed error
-	out := slices.DeleteFunc(slices.Clone(refs), func(r *configv1.ObjectRef) bool {
-		_, err := client.Get(ctx, &pilotv1.GetRequest{Kind: r.GetKind(), Namespace: r.GetNamespace(), Name: r.GetName()})
-		if err != nil && status.Code(err) != codes.NotFound {
-			failed = err
-		}
-		return err != nil
-	})
-	return out, failed
 }

@@ -21,6 +21,19 @@ const (
 
 const stdinName = "<stdin>"
 
+// documents reads what is to be sent, and prints what cannot be.
+func documents(paths []string, s streams) ([]*pilotv1.Document, error) {
+	docs, problems, err := readDocuments(paths, s.in)
+	if err != nil {
+		return nil, err
+	}
+	if len(problems) > 0 {
+		printProblems(s.err, problems)
+		return nil, nothingDone(len(problems))
+	}
+	return docs, nil
+}
+
 // readDocuments reads files, folders and, for "-", standard input. Problems are files
 // that are too large to be sent.
 func readDocuments(paths []string, in io.Reader) (docs []*pilotv1.Document, problems []*pilotv1.Problem, err error) {

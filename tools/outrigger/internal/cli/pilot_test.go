@@ -159,21 +159,50 @@ func (p *pilot) List(_ context.Context, req *pilotv1.ListRequest) (*pilotv1.List
 	return r, nil
 }
 
+// deletes lists what a deletion means, each with where that was said.
+func deletes(req *pilotv1.DeleteRequest) (refs []*configv1.ObjectRef, said map[string]decode.Decoded, wrong []*pilotv1.Problem) {
+	refs, said = req.GetRefs(), map[string]decode.Decoded{}
+	for _, d := range req.GetDocuments() {
+		found, problems := decode.Documents(d.GetName(), d.GetContent(), req.GetNamespace())
+		wrong = append(wrong, problems...)
+		for _, x := range found {
+			refs, said[keyOf(x.Object)] = append(refs, refOf(x.Object)), x
+		}
+	}
+	return refs, said, wrong
+}
+
 func (p *pilot) Delete(_ context.Context, req *pilotv1.DeleteRequest) (*pilotv1.DeleteResponse, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := &pilotv1.DeleteResponse{Revision: p.revision + 1}
-	for _, ref := range req.GetRefs() {
+	refs, said, wrong := deletes(req)
+	if len(wrong) > 0 {
+		return nil, refused(codes.InvalidArgument, wrong...)
+	}
+	r := &pilotv1.DeleteResponse{Revision: p.revision}
+	var keys []string
+	for _, ref := range refs {
 		key := ref.GetKind() + "/" + ref.GetNamespace() + "/" + ref.GetName()
-		if p.objects[key] == nil {
+		o, d := p.objects[key], said[key]
+		if o == nil && req.GetIgnoreMissing() {
+			continue
+		}
+		if o == nil {
 			return nil, refused(codes.NotFound, &pilotv1.Problem{Object: refName(ref), Message: "does not exist"})
 		}
-		r.Deleted = append(r.Deleted, &pilotv1.Applied{Ref: ref, Action: pilotv1.Applied_DELETED, Revision: r.Revision})
+		if want := d.Object.GetMetadata().GetRevision(); want != 0 && want != o.GetMetadata().GetRevision() {
+			return nil, refused(codes.Aborted, d.Problem("metadata.revision", "based on revision %d", want))
+		}
+		keys = append(keys, key)
+		r.Deleted = append(r.Deleted, &pilotv1.Applied{Ref: ref, Action: pilotv1.Applied_DELETED, Revision: p.revision + 1})
 	}
-	for _, ref := range req.GetRefs() {
-		delete(p.objects, ref.GetKind()+"/"+ref.GetNamespace()+"/"+ref.GetName())
+	for _, key := range keys {
+		delete(p.objects, key)
 	}
-	p.revision++
+	if len(keys) > 0 {
+		p.revision++
+		r.Revision = p.revision
+	}
 	return r, nil
 }
 
@@ -181,6 +210,9 @@ func (p *pilot) Wait(req *pilotv1.WaitRequest, stream pilotv1.ConfigService_Wait
 	name := ""
 	if len(req.GetRefs()) > 0 {
 		name = req.GetRefs()[0].GetName()
+		if _, known := p.waits[name]; !known {
+			return status.Errorf(codes.NotFound, "%s does not exist", refName(req.GetRefs()[0]))
+		}
 	}
 	for _, r := range p.waits[name] {
 		if err := stream.Send(r); err != nil {

@@ -733,8 +733,17 @@ type DeleteRequest struct {
 	Kind      string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	Namespace string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	Name      string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
-	// More objects; either these, or kind, namespace and name.
-	Refs          []*v1.ObjectRef `protobuf:"bytes,4,rep,name=refs,proto3" json:"refs,omitempty"`
+	// More objects; either these, or kind, namespace and name, or documents.
+	Refs []*v1.ObjectRef `protobuf:"bytes,4,rep,name=refs,proto3" json:"refs,omitempty"`
+	// Goes with kind, namespace and name: if not 0, the object is deleted only if it still
+	// has this revision.
+	Revision uint64 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The objects that these documents hold, at most 1,000. One whose metadata.revision is
+	// not 0 is deleted only if it still has that revision. Those that name no namespace are
+	// of the namespace above.
+	Documents []*Document `protobuf:"bytes,6,rep,name=documents,proto3" json:"documents,omitempty"`
+	// What is not there is no mistake.
+	IgnoreMissing bool `protobuf:"varint,7,opt,name=ignore_missing,json=ignoreMissing,proto3" json:"ignore_missing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -797,6 +806,27 @@ func (x *DeleteRequest) GetRefs() []*v1.ObjectRef {
 	return nil
 }
 
+func (x *DeleteRequest) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *DeleteRequest) GetDocuments() []*Document {
+	if x != nil {
+		return x.Documents
+	}
+	return nil
+}
+
+func (x *DeleteRequest) GetIgnoreMissing() bool {
+	if x != nil {
+		return x.IgnoreMissing
+	}
+	return false
+}
+
 type DeleteResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Revision      uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
@@ -854,7 +884,9 @@ type WaitRequest struct {
 	// The revision to wait for; 0 means the newest.
 	Revision uint64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
 	// The objects whose users are waited for; empty means those written at revision.
-	// Deleted ones are to be named.
+	// Deleted ones are to be named, together with a revision that does not have them.
+	// NOT_FOUND: one that does not exist, and was not deleted up to that revision as far
+	// as pilot remembers.
 	Refs []*v1.ObjectRef `protobuf:"bytes,2,rep,name=refs,proto3" json:"refs,omitempty"`
 	// 30 s if unset, 10 min at most.
 	Timeout       *durationpb.Duration `protobuf:"bytes,3,opt,name=timeout,proto3" json:"timeout,omitempty"`
@@ -1101,12 +1133,15 @@ const file_outrigger_pilot_v1_config_proto_rawDesc = "" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\"a\n" +
 	"\fListResponse\x125\n" +
 	"\aobjects\x18\x01 \x03(\v2\x1b.outrigger.config.v1.ObjectR\aobjects\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"\x89\x01\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"\x88\x02\n" +
 	"\rDeleteRequest\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x122\n" +
-	"\x04refs\x18\x04 \x03(\v2\x1e.outrigger.config.v1.ObjectRefR\x04refs\"c\n" +
+	"\x04refs\x18\x04 \x03(\v2\x1e.outrigger.config.v1.ObjectRefR\x04refs\x12\x1a\n" +
+	"\brevision\x18\x05 \x01(\x04R\brevision\x12:\n" +
+	"\tdocuments\x18\x06 \x03(\v2\x1c.outrigger.pilot.v1.DocumentR\tdocuments\x12%\n" +
+	"\x0eignore_missing\x18\a \x01(\bR\rignoreMissing\"c\n" +
 	"\x0eDeleteResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x125\n" +
 	"\adeleted\x18\x02 \x03(\v2\x1b.outrigger.pilot.v1.AppliedR\adeleted\"\x92\x01\n" +
@@ -1185,26 +1220,27 @@ var file_outrigger_pilot_v1_config_proto_depIdxs = []int32{
 	18, // 6: outrigger.pilot.v1.GetResponse.object:type_name -> outrigger.config.v1.Object
 	18, // 7: outrigger.pilot.v1.ListResponse.objects:type_name -> outrigger.config.v1.Object
 	17, // 8: outrigger.pilot.v1.DeleteRequest.refs:type_name -> outrigger.config.v1.ObjectRef
-	4,  // 9: outrigger.pilot.v1.DeleteResponse.deleted:type_name -> outrigger.pilot.v1.Applied
-	17, // 10: outrigger.pilot.v1.WaitRequest.refs:type_name -> outrigger.config.v1.ObjectRef
-	19, // 11: outrigger.pilot.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
-	1,  // 12: outrigger.pilot.v1.WaitResponse.outcome:type_name -> outrigger.pilot.v1.WaitResponse.Outcome
-	16, // 13: outrigger.pilot.v1.WaitResponse.refused:type_name -> outrigger.pilot.v1.Refusal
-	3,  // 14: outrigger.pilot.v1.ConfigService.Apply:input_type -> outrigger.pilot.v1.ApplyRequest
-	8,  // 15: outrigger.pilot.v1.ConfigService.Get:input_type -> outrigger.pilot.v1.GetRequest
-	10, // 16: outrigger.pilot.v1.ConfigService.List:input_type -> outrigger.pilot.v1.ListRequest
-	12, // 17: outrigger.pilot.v1.ConfigService.Delete:input_type -> outrigger.pilot.v1.DeleteRequest
-	14, // 18: outrigger.pilot.v1.ConfigService.Wait:input_type -> outrigger.pilot.v1.WaitRequest
-	5,  // 19: outrigger.pilot.v1.ConfigService.Apply:output_type -> outrigger.pilot.v1.ApplyResponse
-	9,  // 20: outrigger.pilot.v1.ConfigService.Get:output_type -> outrigger.pilot.v1.GetResponse
-	11, // 21: outrigger.pilot.v1.ConfigService.List:output_type -> outrigger.pilot.v1.ListResponse
-	13, // 22: outrigger.pilot.v1.ConfigService.Delete:output_type -> outrigger.pilot.v1.DeleteResponse
-	15, // 23: outrigger.pilot.v1.ConfigService.Wait:output_type -> outrigger.pilot.v1.WaitResponse
-	19, // [19:24] is the sub-list for method output_type
-	14, // [14:19] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	2,  // 9: outrigger.pilot.v1.DeleteRequest.documents:type_name -> outrigger.pilot.v1.Document
+	4,  // 10: outrigger.pilot.v1.DeleteResponse.deleted:type_name -> outrigger.pilot.v1.Applied
+	17, // 11: outrigger.pilot.v1.WaitRequest.refs:type_name -> outrigger.config.v1.ObjectRef
+	19, // 12: outrigger.pilot.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
+	1,  // 13: outrigger.pilot.v1.WaitResponse.outcome:type_name -> outrigger.pilot.v1.WaitResponse.Outcome
+	16, // 14: outrigger.pilot.v1.WaitResponse.refused:type_name -> outrigger.pilot.v1.Refusal
+	3,  // 15: outrigger.pilot.v1.ConfigService.Apply:input_type -> outrigger.pilot.v1.ApplyRequest
+	8,  // 16: outrigger.pilot.v1.ConfigService.Get:input_type -> outrigger.pilot.v1.GetRequest
+	10, // 17: outrigger.pilot.v1.ConfigService.List:input_type -> outrigger.pilot.v1.ListRequest
+	12, // 18: outrigger.pilot.v1.ConfigService.Delete:input_type -> outrigger.pilot.v1.DeleteRequest
+	14, // 19: outrigger.pilot.v1.ConfigService.Wait:input_type -> outrigger.pilot.v1.WaitRequest
+	5,  // 20: outrigger.pilot.v1.ConfigService.Apply:output_type -> outrigger.pilot.v1.ApplyResponse
+	9,  // 21: outrigger.pilot.v1.ConfigService.Get:output_type -> outrigger.pilot.v1.GetResponse
+	11, // 22: outrigger.pilot.v1.ConfigService.List:output_type -> outrigger.pilot.v1.ListResponse
+	13, // 23: outrigger.pilot.v1.ConfigService.Delete:output_type -> outrigger.pilot.v1.DeleteResponse
+	15, // 24: outrigger.pilot.v1.ConfigService.Wait:output_type -> outrigger.pilot.v1.WaitResponse
+	20, // [20:25] is the sub-list for method output_type
+	15, // [15:20] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_outrigger_pilot_v1_config_proto_init() }

@@ -41,7 +41,8 @@ type ConfigServiceClient interface {
 	Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error)
 	// List returns objects sorted by kind, namespace and name.
 	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListResponse, error)
-	// Delete removes objects, all or none.
+	// Delete removes objects, all or none. INVALID_ARGUMENT, FAILED_PRECONDITION and
+	// NOT_FOUND carry a Problems detail; so does ABORTED: based on an old revision.
 	Delete(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error)
 	// Wait streams how far a revision has come, and ends when every proxy that uses the
 	// objects has it in force, when one refused it, or at the timeout. Of objects that were
@@ -129,7 +130,8 @@ type ConfigServiceServer interface {
 	Get(context.Context, *GetRequest) (*GetResponse, error)
 	// List returns objects sorted by kind, namespace and name.
 	List(context.Context, *ListRequest) (*ListResponse, error)
-	// Delete removes objects, all or none.
+	// Delete removes objects, all or none. INVALID_ARGUMENT, FAILED_PRECONDITION and
+	// NOT_FOUND carry a Problems detail; so does ABORTED: based on an old revision.
 	Delete(context.Context, *DeleteRequest) (*DeleteResponse, error)
 	// Wait streams how far a revision has come, and ends when every proxy that uses the
 	// objects has it in force, when one refused it, or at the timeout. Of objects that were
