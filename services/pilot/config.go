@@ -10,6 +10,7 @@ import (
 	"github.com/outrigger-mesh/outrigger/internal/rpc"
 	"github.com/outrigger-mesh/outrigger/internal/spiffe"
 	"github.com/outrigger-mesh/outrigger/internal/telemetry"
+	"github.com/outrigger-mesh/outrigger/services/pilot/internal/folder"
 	"github.com/outrigger-mesh/outrigger/services/pilot/internal/model"
 	"github.com/outrigger-mesh/outrigger/services/pilot/internal/translate"
 	"github.com/outrigger-mesh/outrigger/services/pilot/internal/world"
@@ -78,6 +79,7 @@ type parsed struct {
 	gateways  map[translate.Role]spiffe.ID
 	busID     spiffe.ID
 	readers   []spiffe.ID
+	folders   folder.Dirs
 	world     world.Config
 }
 
@@ -108,6 +110,8 @@ func (c Config) parse() (parsed, error) {
 		note("bus.readers", err)
 		p.readers = append(p.readers, id)
 	}
+	p.folders, err = folder.Absolute(c.Folders)
+	note("folders", err)
 	if c.State == "" {
 		errs = append(errs, errors.New("state: want a directory"))
 	}

@@ -16,21 +16,14 @@ import (
 // intakes are the ways in: the API's and the watched folders'.
 type intakes struct {
 	desk    *intake.Intake
-	folders []*folder.Folder
+	folders *folder.Folders
 }
 
-func newIntake(cfg Config, p parsed, b *buses, tel *telemetry.Telemetry) (*intakes, error) {
-	in := &intakes{desk: intake.New(intake.Config{
-		Settings: ingest.Settings{Domain: cfg.Mesh.Domain, Addresses: p.addresses}, Now: time.Now,
-	}, b.config)}
-	for _, dir := range cfg.Folders {
-		f, err := folder.New(folder.Config{Dir: dir}, in.desk, tel.Log)
-		if err != nil {
-			return nil, err
-		}
-		in.folders = append(in.folders, f)
-	}
-	return in, nil
+func newIntake(cfg Config, p parsed, b *buses, tel *telemetry.Telemetry) *intakes {
+	desk := intake.New(intake.Config{
+		Settings: ingest.Settings{Domain: cfg.Mesh.Domain, Addresses: p.addresses}, Now: time.Now, Keeps: p.folders.Keep,
+	}, b.config)
+	return &intakes{desk: desk, folders: folder.New(folder.Config{Dirs: p.folders}, desk, tel.Log)}
 }
 
 func (in *intakes) api(w *status.Waiter) pilotv1.ConfigServiceServer {
@@ -38,16 +31,6 @@ func (in *intakes) api(w *status.Waiter) pilotv1.ConfigServiceServer {
 }
 
 // problems lists what is wrong with the watched files.
-func (in *intakes) problems() []*pilotv1.Problem {
-	var out []*pilotv1.Problem
-	for _, f := range in.folders {
-		out = append(out, f.Problems()...)
-	}
-	return out
-}
+func (in *intakes) problems() []*pilotv1.Problem { return in.folders.Problems() }
 
-func (in *intakes) add(g *run.Group) {
-	for _, f := range in.folders {
-		g.Add("folder", f.Run)
-	}
-}
+func (in *intakes) add(g *run.Group) { g.Add("folders", in.folders.Run) }

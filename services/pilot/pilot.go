@@ -43,10 +43,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	mesh := world.New(p.world, tel.Log)
 	table := status.NewTable()
-	in, err := newIntake(cfg, p, buses, tel)
-	if err != nil {
-		return err
-	}
+	in := newIntake(cfg, p, buses, tel)
 	regs := registry.NewService(registry.Config{
 		Self: cfg.Identity.ID, AnyAddress: cfg.Mesh.AnyAddress, Gateways: slices.Collect(maps.Values(p.gateways)),
 	}, buses.registered, buses.registry, tel.Log)

@@ -3,13 +3,12 @@ package folder
 import (
 	"context"
 	"crypto/sha256"
-	"fmt"
+	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -22,18 +21,14 @@ import (
 	"github.com/outrigger-mesh/outrigger/services/pilot/internal/model"
 )
 
-// maxFiles bounds a folder.
-const maxFiles = 10_000
-
 // file is what is known of one file.
 type file struct {
 	path string // as people see it
 	// Of the last look. A file that changed within the last interval is taken at the
 	// next look only: it may still be being written.
-	modified time.Time
-	size     int64
-	sum      [sha256.Size]byte
-	settled  bool
+	info    fs.FileInfo
+	sum     [sha256.Size]byte
+	settled bool
 
 	gone     bool
 	pending  bool // something is to be handed in
@@ -43,86 +38,59 @@ type file struct {
 	problems []*pilotv1.Problem
 }
 
-// scan lists the files, by their slash-separated names within the folder.
-func scan(root *os.Root) ([]string, error) {
-	var out []string
-	top, err := fs.ReadDir(root.FS(), ".")
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range top {
-		switch {
-		case strings.HasPrefix(e.Name(), "."):
-		case isDocument(e.Name()):
-			out = append(out, e.Name())
-		case e.IsDir():
-			inner, err := fs.ReadDir(root.FS(), e.Name())
-			if err != nil {
-				return nil, err
-			}
-			for _, f := range inner {
-				if !strings.HasPrefix(f.Name(), ".") && isDocument(f.Name()) {
-					out = append(out, e.Name()+"/"+f.Name())
-				}
-			}
-		}
-	}
-	if len(out) > maxFiles {
-		return nil, fmt.Errorf("%d files; at most %d are taken", len(out), maxFiles)
-	}
-	return out, nil
-}
-
-func isDocument(name string) bool {
-	switch filepath.Ext(name) {
-	case ".yaml", ".yml", ".json":
-		return true
-	}
-	return false
-}
-
-// read brings what is known of each file up to date.
-func (f *Folder) read(root *os.Root, found []string) {
-	seen := map[string]bool{}
-	for _, name := range found {
-		path := filepath.Join(f.cfg.Dir, filepath.FromSlash(name))
+// see brings what is known of the files of a folder up to date.
+func (f *Folders) see(root *os.Root, dir string, names []string, s *sight) {
+	for _, name := range names {
+		path := filepath.Join(dir, filepath.FromSlash(name))
 		origin := originPrefix + path
+		if s.seen[origin] {
+			continue // of two folders, one in the other
+		}
 		x := f.files[origin]
 		if x == nil {
 			x = &file{path: path}
 		}
-		if !x.refresh(root, name, f.cfg.Interval) {
-			continue // no regular file of this folder
+		if x.refresh(root, name, f.cfg.Interval) {
+			s.seen[origin], f.files[origin] = true, x
 		}
-		seen[origin], f.files[origin] = true, x
 	}
+}
+
+// retire notes which files are no longer there.
+func (f *Folders) retire(s *sight) {
 	for origin, x := range f.files {
-		if !seen[origin] && !x.gone {
+		if !s.seen[origin] && !x.gone && !s.kept(x.path) {
 			*x = file{path: x.path, gone: true, pending: true}
 		}
 	}
 }
 
-// refresh looks at the file and decodes it if it changed. ok is false if it is no
-// regular file, or lies outside of the folder.
-func (x *file) refresh(root *os.Root, name string, interval time.Duration) (ok bool) {
+// refresh looks at the file and decodes it if it changed. It opens regular files only.
+// there is false if there is nothing of that name.
+func (x *file) refresh(root *os.Root, name string, interval time.Duration) (there bool) {
 	info, err := root.Stat(name)
-	if err != nil || !info.Mode().IsRegular() {
-		return false
+	if why, there := astray(root, name, err); why != "" || !there {
+		if there {
+			x.unfit(why)
+		}
+		return there
 	}
-	x.gone = false
-	if x.settled && info.ModTime().Equal(x.modified) && info.Size() == x.size {
+	if x.gone = false; !info.Mode().IsRegular() {
+		x.unfit("is " + kind(info.Mode()) + " and not a file: rename or remove it; until then nothing of it changes")
+		return true
+	}
+	if x.settled && sameFile(x.info, info) {
 		return true
 	}
 	content, err := slurp(root, name)
 	if err != nil {
-		x.broken([]*pilotv1.Problem{{File: x.path, Message: "cannot be read: " + reason(err)}})
+		x.unfit("cannot be read: " + reason(err))
 		return true
 	}
 	sum := sha256.Sum256(content)
-	same := sum == x.sum && info.Size() == x.size
+	same := sum == x.sum && x.info != nil && info.Size() == x.info.Size()
 	age := time.Since(info.ModTime())
-	x.modified, x.size, x.sum = info.ModTime(), info.Size(), sum
+	x.info, x.sum = info, sum
 	switch {
 	case same && x.settled:
 		return true // touched, not changed
@@ -135,13 +103,23 @@ func (x *file) refresh(root *os.Root, name string, interval time.Duration) (ok b
 	return true
 }
 
+// sameFile reports whether a file is the one that was looked at, and unchanged. A link
+// may lead to another one of the same size and time.
+func sameFile(a, b fs.FileInfo) bool {
+	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
+}
+
 // slurp reads at most what decode takes, and one byte more.
 func slurp(root *os.Root, name string) ([]byte, error) {
-	in, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe must not stop us
+	in, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would stop us
 	if err != nil {
 		return nil, err
 	}
 	defer in.Close()
+	// It may be another one by now.
+	if info, err := in.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(err, errors.New("it is being replaced"))
+	}
 	return io.ReadAll(io.LimitReader(in, decode.MaxBytes+1))
 }
 
@@ -156,6 +134,11 @@ func (x *file) decode(content []byte, size int64) {
 		x.broken(problems)
 		return
 	}
+	if len(docs) == 0 {
+		// Half a copy looks like this, and a full disk leaves it behind.
+		x.broken([]*pilotv1.Problem{{File: x.path, Message: "has no objects; what it had stays in force: remove the file to remove that"}})
+		return
+	}
 	x.refs = map[model.Ref]bool{}
 	for _, d := range docs {
 		d.Object.Metadata.Revision = 0 // the file is the truth
@@ -164,13 +147,19 @@ func (x *file) decode(content []byte, size int64) {
 	x.docs, x.readable, x.pending, x.problems = docs, true, true, nil
 }
 
+// unfit keeps what is in force, and has the file looked at anew when it can be again.
+func (x *file) unfit(why string) {
+	x.gone, x.settled, x.info, x.sum = false, false, nil, [sha256.Size]byte{}
+	x.broken([]*pilotv1.Problem{{File: x.path, Message: why}})
+}
+
 // broken keeps what is in force.
 func (x *file) broken(problems []*pilotv1.Problem) {
 	x.readable, x.pending, x.docs, x.refs, x.problems = false, false, nil, nil, problems
 }
 
 // hand hands in one file.
-func (f *Folder) hand(ctx context.Context, origin string, x *file) error {
+func (f *Folders) hand(ctx context.Context, origin string, x *file) error {
 	in := ingest.Input{Origin: origin, Adopts: map[model.Ref]bool{}}
 	view, _, _ := f.desk.View()
 	for _, d := range x.docs {
@@ -194,15 +183,15 @@ func (f *Folder) hand(ctx context.Context, origin string, x *file) error {
 	return err
 }
 
-// letGo tells whether a file of this folder had an object and has it no longer. A file
-// that cannot be read keeps what it had.
-func (f *Folder) letGo(owner string, ref model.Ref) bool {
+// letGo tells whether a file of the folders had an object and has it no longer. One that
+// cannot be read, or is in a folder that cannot, keeps what it had.
+func (f *Folders) letGo(owner string, ref model.Ref) bool {
 	x := f.files[owner]
-	return f.ours(owner) && (x == nil || x.gone || x.readable && !x.has(ref))
+	return x != nil && (x.gone || x.readable && !x.has(ref))
 }
 
 // wanted tells whether another file has the object and will take it over.
-func (f *Folder) wanted(origin string, ref model.Ref) bool {
+func (f *Folders) wanted(origin string, ref model.Ref) bool {
 	for other, x := range f.files {
 		if other != origin && x.pending && x.readable && x.has(ref) {
 			return true

@@ -56,8 +56,15 @@ func (s *Switch) Apply(ctx context.Context, w []bus.Write) (uint64, error) {
 	return s.Bucket.Apply(ctx, w)
 }
 
-// Open returns an Intake that has read its empty bus. It ends with the test.
+// Open returns an Intake that has read its empty bus, and for which every origin keeps
+// its objects. It ends with the test.
 func Open(t *testing.T) *Bus {
+	t.Helper()
+	return OpenWith(t, nil)
+}
+
+// OpenWith is Open with another intake.Config.Keeps.
+func OpenWith(t *testing.T, keeps func(origin string) bool) *Bus {
 	t.Helper()
 	b := &Bus{Server: membus.New(), registered: map[model.Ref]bool{}, news: make(chan struct{})}
 	log := slog.New(slog.DiscardHandler)
@@ -69,6 +76,7 @@ func Open(t *testing.T) *Bus {
 	b.Intake = intake.New(intake.Config{
 		Settings: ingest.Settings{Domain: "cluster.local", Addresses: netip.MustParsePrefix("10.78.0.0/16")},
 		Now:      func() time.Time { return time.Unix(1_500_000_000, 0) },
+		Keeps:    keeps,
 	}, b.Config)
 	ready := make(chan struct{}, 2) // one for each bucket
 	ctx, cancel := context.WithCancel(context.Background())
