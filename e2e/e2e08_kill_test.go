@@ -162,6 +162,26 @@ func TestE2E08KillIngressSupervisor(t *testing.T) {
 	s.changes(t)
 }
 
+// TestE2E08KillSidecarAgents: the registry keeps a workload whose agent was killed, and
+// its Envoy goes on as it is.
+func TestE2E08KillSidecarAgents(t *testing.T) {
+	s := sturdy(t)
+	s.applyLive(t, s.sample("route-rule-all-v1"))
+	s.applyLive(t, s.sample("route-rule-reviews-v2"))
+	for _, host := range []string{"reviews-v2", "ratings-v1", "productpage-v1"} {
+		envoy := must(s.EnvoyPID(t.Context(), host))(t)
+		s.underLoad(t, func(t *testing.T) {
+			for range 3 {
+				s.killed(t, host+".sidecar")
+			}
+		})
+		if now := must(s.EnvoyPID(t.Context(), host))(t); now != envoy {
+			t.Errorf("Envoy of %s was process %d and is %d: it did not outlive its agent", host, envoy, now)
+		}
+	}
+	s.changes(t)
+}
+
 // TestE2E08RestartOfEverything: what had been accepted is there afterwards, and the
 // second start is ready within 15 s.
 func TestE2E08RestartOfEverything(t *testing.T) {
