@@ -10,6 +10,7 @@ package intake
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,6 +45,9 @@ type Config struct {
 	Settings ingest.Settings
 	// Now is the clock for the time at which a batch is accepted.
 	Now func() time.Time
+	// Keeps reports whether an origin still has its objects in hand; nil if all have.
+	// Objects of one that has not are for whoever writes or deletes them.
+	Keeps func(origin string) bool
 }
 
 // Intake takes batches. Safe for concurrent use; batches go one after the other.
@@ -171,6 +175,7 @@ func (k *Intake) Submit(ctx context.Context, b Batch) (*Result, error) {
 	if !ok {
 		return nil, fault.Unavailable.Errorf("pilot has not read what the bus holds yet")
 	}
+	b.Adopts = k.adopts(view, b.Input)
 	plan, refusal := ingest.Check(k.cfg.Settings, view, b.Input)
 	if refusal != nil {
 		return nil, refusal
@@ -184,6 +189,25 @@ func (k *Intake) Submit(ctx context.Context, b Batch) (*Result, error) {
 		k.echo(ctx, revision)
 	}
 	return &Result{Revision: revision, Applied: applied(plan, revision, b.DryRun), Warnings: plan.Warnings}, nil
+}
+
+// adopts adds what nobody keeps any more to what an input takes over.
+func (k *Intake) adopts(view ingest.View, in ingest.Input) map[model.Ref]bool {
+	if k.cfg.Keeps == nil {
+		return in.Adopts
+	}
+	out := map[model.Ref]bool{}
+	maps.Copy(out, in.Adopts)
+	refs := slices.Clone(in.Deletes)
+	for _, d := range in.Documents {
+		refs = append(refs, model.RefOf(d.Object))
+	}
+	for _, ref := range refs {
+		if e, ok := view[ref]; ok && !k.cfg.Keeps(e.Object.GetMetadata().GetOrigin()) {
+			out[ref] = true
+		}
+	}
+	return out
 }
 
 // writes makes the messages of a plan.
