@@ -27,6 +27,8 @@ func Answer(b []byte, t *Table, limit, turn int) []byte {
 		return q.header(codeFormat, 0).bytes
 	case q.flags&maskOpcode != 0:
 		return q.header(codeNotKnown, 0).bytes
+	case q.edns && q.version > ednsVersion:
+		return q.negative(codeVersion, nil)
 	}
 	if limit == MaxUDP {
 		limit = min(limit, q.size)
@@ -41,6 +43,8 @@ func Answer(b []byte, t *Table, limit, turn int) []byte {
 	switch {
 	case known:
 		return q.positive(q.wanted(addresses), t, limit, turn)
+	case t.leads(q.name):
+		return q.negative(codeFine, t)
 	case t.owns(q.name):
 		return q.negative(codeNoName, t)
 	default:
@@ -68,7 +72,7 @@ func (q query) header(code int, flags uint16) reply {
 	b := make([]byte, 0, 512)
 	b = binary.BigEndian.AppendUint16(b, q.id)
 	// Recursion is said to be available: stub resolvers drop servers without it.
-	b = binary.BigEndian.AppendUint16(b, bitResponse|q.flags&(maskOpcode|bitRecursion)|1<<7|flags|uint16(code))
+	b = binary.BigEndian.AppendUint16(b, bitResponse|q.flags&(maskOpcode|bitRecursion)|1<<7|flags|uint16(code&maskCode))
 	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0)
 	return reply{b}
 }
@@ -101,10 +105,12 @@ func (r *reply) ask(q query) {
 	r.bytes = append(r.bytes, q.question...)
 }
 
-// opt answers EDNS with EDNS: root name, our size in the place of the class.
-func (r *reply) opt(q query) {
+// opt answers EDNS with EDNS: root name, our size in the place of the class; in that of
+// the time to live what of the code the header has no room for, our version, and no
+// flags.
+func (r *reply) opt(q query, code int) {
 	if q.edns {
-		r.record(sectionAdditional, []byte{0}, typeOPT, MaxUDP, 0, nil)
+		r.record(sectionAdditional, []byte{0}, typeOPT, MaxUDP, uint32(code>>4)<<24|ednsVersion<<16, nil)
 	}
 }
 
@@ -112,9 +118,9 @@ func (r *reply) opt(q query) {
 // not all. A known name without addresses of the type is "no error", with nothing.
 func (q query) positive(addresses []netip.Addr, t *Table, limit, turn int) []byte {
 	if len(addresses) == 0 {
-		return q.negative(0, t)
+		return q.negative(codeFine, t)
 	}
-	r := q.header(0, bitAuthoritative)
+	r := q.header(codeFine, bitAuthoritative)
 	r.ask(q)
 	const optSize = 11
 	for i := range addresses {
@@ -132,7 +138,7 @@ func (q query) positive(addresses []netip.Addr, t *Table, limit, turn int) []byt
 		}
 		r.record(sectionAnswer, []byte{0xc0, headerSize}, kind, classIN, ttl, data)
 	}
-	r.opt(q)
+	r.opt(q, codeFine)
 	return r.bytes
 }
 
@@ -147,7 +153,7 @@ func (q query) negative(code int, t *Table) []byte {
 	if t != nil {
 		r.soa(t)
 	}
-	r.opt(q)
+	r.opt(q, code)
 	return r.bytes
 }
 

@@ -34,6 +34,7 @@ func table() *dns.Table {
 		"pods.default.svc.cluster.local":    addrs("10.77.1.1", "10.77.1.2", "10.77.1.3"),
 		"dual.default.svc.cluster.local":    addrs("10.78.0.6", "fd00::6"),
 		"idle.default.svc.cluster.local":    nil,
+		"low.middle.prod.svc.cluster.local": addrs("10.78.0.8"),
 		"big.default.svc.cluster.local":     many(200),
 		"outside.example.com":               addrs("10.78.0.7"),
 	}, "cluster.local", "default")
@@ -133,7 +134,16 @@ func TestAnswer(t *testing.T) {
 		{"idle", a, fine, "[]"},
 		{"ratings", a, deny, "[]"}, // another namespace's
 		{"ratings.default.svc.cluster.local", a, unknown, "[]"},
-		{"cluster.local", a, unknown, "[]"},
+		{"cluster.local", a, fine, "[]"},
+		{"svc.cluster.local", a, fine, "[]"},
+		{"SVC.cluster.local", aaaa, fine, "[]"},
+		{"default.svc.cluster.local", a, fine, "[]"},
+		{"prod.svc.cluster.local", aaaa, fine, "[]"},
+		{"middle.prod.svc.cluster.local", a, fine, "[]"},
+		{"more.middle.prod.svc.cluster.local", a, unknown, "[]"},
+		{"empty.svc.cluster.local", a, unknown, "[]"}, // no such namespace
+		{"x.reviews.default.svc.cluster.local", a, unknown, "[]"},
+		{"example.com", a, deny, "[]"}, // above a name of ours, but not ours
 		{"reviews.default.svc.cluster.local.default.svc.cluster.local", a, unknown, "[]"},
 		{"www.example.org", a, deny, "[]"},
 		{"notcluster.local", a, deny, "[]"},
@@ -150,6 +160,35 @@ func TestAnswer(t *testing.T) {
 			}
 			if empty := c.want == "[]" && c.code != deny; empty != (got.authority == 1) {
 				t.Errorf("%s type %d: %d records of authority", c.name, c.kind, got.authority)
+			}
+		}
+	}
+}
+
+func TestAnEmptyMeshHasItsDomain(t *testing.T) {
+	empty := dns.NewTable(nil, "cluster.local", "default")
+	for name, want := range map[string]int{"cluster.local": fine, "svc.cluster.local": unknown} {
+		q := ask(name, a, 0)
+		if got := read(t, q, dns.Answer(q, empty, dns.MaxUDP, 0)); got.code != want {
+			t.Errorf("%s: code %d, want %d", name, got.code, want)
+		}
+	}
+}
+
+// RFC 6891, 6.1.3: a version that is not known is answered BADVERS, 16, with ours.
+func TestANewerEDNSIsToldOurVersion(t *testing.T) {
+	for _, name := range []string{"reviews", "nobody.cluster.local", "www.example.org"} {
+		q := ask(name, a, 1400)
+		plain := len(q) - 4 // without the option
+		q = q[:plain]
+		binary.BigEndian.PutUint16(q[plain-2:], 0)
+		q[plain-5] = 1 // version
+		for _, table := range []*dns.Table{table(), nil} {
+			b := dns.Answer(q, table, dns.MaxUDP, 0)
+			got := read(t, q, b)
+			opt := b[len(b)-11:]
+			if got.code != 0 || len(got.addresses) > 0 || got.authority > 0 || !got.edns || opt[5] != 1 || opt[6] != 0 {
+				t.Errorf("%s: code %d and %d in OPT, its version %d, %+v; want 0, 1, 0 and nothing else", name, got.code, opt[5], opt[6], got)
 			}
 		}
 	}
@@ -207,6 +246,7 @@ func TestWhatIsNoQuery(t *testing.T) {
 		"cut in the type":    {query[:len(query)-3], 1},
 		"a pointer":          {spoil(12, 0xc0), 1},
 		"record that is not": {spoil(11, 1), 1},
+		"two OPT":            {twoOPT(), 1},
 		"class CHAOS":        {spoil(len(query)-1, 3), 5},
 		"name of 256 bytes":  {ask(strings.Repeat("a23456789.", 25)+"abcde", a, 0), 1},
 	} {
@@ -218,6 +258,12 @@ func TestWhatIsNoQuery(t *testing.T) {
 			t.Errorf("%s: %x, want code %d", name, b, c.code)
 		}
 	}
+}
+
+func twoOPT() []byte {
+	q := ask("reviews", a, 1400)
+	q[11] = 2
+	return append(q, 0, 0, 41, 5, 0, 0, 0, 0, 0, 0, 0)
 }
 
 func FuzzAnswer(f *testing.F) {

@@ -3,7 +3,7 @@
 // name that the table does not have is refused or denied at once.
 //
 // Source: RFC 1035 (messages), RFC 2308 (negative answers), RFC 6891 (EDNS), RFC 8482
-// (queries for any type).
+// (queries for any type), RFC 8020 (names that only have others below them).
 package dns
 
 import (
@@ -22,11 +22,16 @@ const (
 	classIN  = 1
 	classANY = 255
 
+	codeFine     = 0
 	codeFormat   = 1
 	codeFailure  = 2
 	codeNoName   = 3
 	codeNotKnown = 4
 	codeRefused  = 5
+	codeVersion  = 16
+	maskCode     = 15 // what of a code is in the header; OPT has the rest
+
+	ednsVersion = 0
 )
 
 const (
@@ -52,7 +57,8 @@ type query struct {
 	kind     uint16
 	class    uint16
 	edns     bool
-	size     int // that the client takes over UDP
+	version  byte // of EDNS
+	size     int  // that the client takes over UDP
 }
 
 var errFormat = errors.New("dns: not a query")
@@ -100,7 +106,10 @@ func (q *query) readOPT(b []byte, at, records int) error {
 			return errFormat
 		}
 		if binary.BigEndian.Uint16(b[end:]) == typeOPT {
-			q.edns = true
+			if q.edns {
+				return errFormat // RFC 6891, 6.1.1
+			}
+			q.edns, q.version = true, b[end+5]
 			q.size = max(512, int(binary.BigEndian.Uint16(b[end+2:])))
 		}
 	}

@@ -8,15 +8,23 @@ import (
 // Table holds the names of the mesh. Immutable, and safe for concurrent use.
 type Table struct {
 	hosts     map[string][]netip.Addr
-	domain    string // "cluster.local"
-	namespace string // of the workload that asks
+	between   map[string]struct{} // names in the domain that only lead to hosts
+	domain    string              // "cluster.local"
+	namespace string              // of the workload that asks
 }
 
 // NewTable returns a table of hosts, whose keys are fully qualified, lower case, and
 // without the last dot; it keeps the map. domain is the mesh's, namespace the asking
 // workload's.
 func NewTable(hosts map[string][]netip.Addr, domain, namespace string) *Table {
-	return &Table{hosts: hosts, domain: domain, namespace: namespace}
+	t := &Table{hosts: hosts, between: map[string]struct{}{domain: {}}, domain: domain, namespace: namespace}
+	for name := range hosts {
+		for t.owns(name) && name != domain {
+			_, name, _ = strings.Cut(name, ".")
+			t.between[name] = struct{}{}
+		}
+	}
+	return t
 }
 
 // Len returns how many names the table has.
@@ -31,6 +39,14 @@ func (t *Table) find(name string) ([]netip.Addr, bool) {
 		}
 	}
 	return nil, false
+}
+
+// leads reports whether a name has nothing itself and something below it, or is the
+// domain: it exists, and the answer is "nothing", not "no such name" (RFC 4592, 2.2.2;
+// RFC 8020).
+func (t *Table) leads(name string) bool {
+	_, ok := t.between[name]
+	return ok
 }
 
 // owns reports whether a name lies inside of the mesh's domain, so that nobody else

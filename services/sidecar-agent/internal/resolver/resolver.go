@@ -4,26 +4,19 @@ package resolver
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/outrigger-mesh/outrigger/services/sidecar-agent/internal/dns"
 )
 
-// Limits of what clients can make the server keep.
-const (
-	maxQuery = 4096
-	maxConns = 32
-	idle     = 10 * time.Second // of a TCP connection between queries
-)
+// maxQuery is the longest query that is read, in bytes.
+const maxQuery = 4096
 
 // Server answers on one address.
 type Server struct {
@@ -95,52 +88,4 @@ func (s *Server) answer(b []byte, limit int) []byte {
 		s.answers.Add(1)
 	}
 	return a
-}
-
-func (s *Server) serveTCP(ctx context.Context) error {
-	var conns sync.WaitGroup
-	defer conns.Wait()
-	free := make(chan struct{}, maxConns) // one per connection
-	for {
-		free <- struct{}{}
-		conn, err := s.tcp.Accept()
-		if err != nil {
-			return err // Run says of what
-		}
-		conns.Go(func() {
-			defer func() { <-free }()
-			defer conn.Close()
-			stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-			defer stop()
-			s.converse(conn)
-		})
-	}
-}
-
-// converse answers queries in order until the client is done, idle, or wrong.
-func (s *Server) converse(conn net.Conn) {
-	var head [2]byte
-	for {
-		if err := conn.SetDeadline(time.Now().Add(idle)); err != nil {
-			return
-		}
-		if _, err := io.ReadFull(conn, head[:]); err != nil {
-			return
-		}
-		n := binary.BigEndian.Uint16(head[:])
-		if n > maxQuery {
-			return
-		}
-		b := make([]byte, n)
-		if _, err := io.ReadFull(conn, b); err != nil {
-			return
-		}
-		a := s.answer(b, dns.MaxTCP)
-		if a == nil {
-			return
-		}
-		if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(a))), a...)); err != nil {
-			return
-		}
-	}
 }

@@ -3,10 +3,13 @@ package resolver_test
 import (
 	"context"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -77,18 +80,9 @@ func TestATCPConnectionTakesManyQueriesAndNoLongOnes(t *testing.T) {
 	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	query := []byte("\x00\x19\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x07reviews\x00\x00\x01\x00\x01")
 	for i := range 3 {
-		if _, err := conn.Write(query); err != nil {
-			t.Fatal(err)
-		}
-		var head [2]byte
-		if _, err := io.ReadFull(conn, head[:]); err != nil {
+		if err := exchange(conn); err != nil {
 			t.Fatalf("answer %d: %v", i, err)
-		}
-		b := make([]byte, binary.BigEndian.Uint16(head[:]))
-		if _, err := io.ReadFull(conn, b); err != nil || b[0] != 0x12 || b[3]&15 != 0 {
-			t.Fatalf("answer %d: %x, %v", i, b, err)
 		}
 	}
 	if _, err := conn.Write([]byte{0xff, 0xff}); err != nil {
@@ -96,5 +90,76 @@ func TestATCPConnectionTakesManyQueriesAndNoLongOnes(t *testing.T) {
 	}
 	if n, err := conn.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("after a length of 65535: read %d, %v, want the connection's end", n, err)
+	}
+}
+
+// exchange asks for an address, and reads the answer.
+func exchange(conn net.Conn) error {
+	if _, err := conn.Write([]byte("\x00\x19\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x07reviews\x00\x00\x01\x00\x01")); err != nil {
+		return err
+	}
+	var head [2]byte
+	if _, err := io.ReadFull(conn, head[:]); err != nil {
+		return err
+	}
+	b := make([]byte, binary.BigEndian.Uint16(head[:]))
+	if _, err := io.ReadFull(conn, b); err != nil {
+		return err
+	}
+	if b[0] != 0x12 || b[3]&15 != 0 {
+		return fmt.Errorf("answer %x", b)
+	}
+	return nil
+}
+
+func dial(t *testing.T, s *resolver.Server) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", s.Address().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+func TestIdleConnectionsMakeRoom(t *testing.T) {
+	s := start(t)
+	used := dial(t, s)
+	begun := time.Now()
+	var idle []net.Conn
+	for i := range 600 {
+		idle = append(idle, dial(t, s))
+		if i%8 > 0 {
+			continue
+		}
+		// What is accepted last is answered last; and one that is of use stays.
+		if err := errors.Join(exchange(dial(t, s)), exchange(used)); err != nil {
+			t.Fatalf("new connection and one in use, beside %d idle ones: %v", i+1, err)
+		}
+	}
+	if err := exchange(dial(t, s)); err != nil {
+		t.Errorf("connection after 600 idle ones: %v", err)
+	}
+	if took := time.Since(begun); took > 2*time.Second {
+		t.Errorf("it took %s, want that nobody waits for idle connections", took)
+	}
+	if n, err := idle[0].Read(make([]byte, 1)); n != 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("first of the idle connections: read %d, %v, want its end", n, err)
+	}
+}
+
+func TestAnIdleConnectionEndsInSeconds(t *testing.T) {
+	s := start(t)
+	conn := dial(t, s)
+	if err := exchange(conn); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	n, err := conn.Read(make([]byte, 1))
+	if took := time.Since(begun); err != io.EOF || took < 2*time.Second || took > 6*time.Second {
+		t.Errorf("read %d, %v after %s, want the end after a few seconds", n, err, took)
 	}
 }
