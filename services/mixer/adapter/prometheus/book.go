@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	configv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/config/v1"
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,12 +27,15 @@ const maxSeries = 10_000
 type book struct {
 	registry *prometheus.Registry
 
-	mu      sync.Mutex
-	metrics map[string]*metric
+	mu sync.Mutex
+	// metrics are the definitions of a name that handlers hold, the one shown last. There
+	// are several while handlers that share the name are changed together: all the new ones
+	// are made before the first old one is closed.
+	metrics map[string][]*metric
 }
 
 func newBook() *book {
-	b := &book{registry: prometheus.NewRegistry(), metrics: map[string]*metric{}}
+	b := &book{registry: prometheus.NewRegistry(), metrics: map[string][]*metric{}}
 	b.registry.MustRegister(b)
 	return b
 }
@@ -43,8 +47,8 @@ func (b *book) Describe(chan<- *prometheus.Desc) {}
 func (b *book) Collect(ch chan<- prometheus.Metric) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, m := range b.metrics {
-		m.collector.Collect(ch)
+	for _, definitions := range b.metrics {
+		definitions[len(definitions)-1].collector.Collect(ch)
 	}
 }
 
@@ -54,56 +58,58 @@ type metric struct {
 	collector prometheus.Collector
 	observe   func(labels []string, v float64)
 	owners    map[string]int // by handler's full name
+	// shownBy is who defines what is shown under the name, nil if that is this metric.
+	shownBy atomic.Pointer[string]
 
 	mu     sync.Mutex
 	series map[string]bool
 }
 
 // open takes hold of the metrics of a handler. The same definition is the same metric;
-// another definition replaces it if nobody but this handler's predecessor uses it.
-func (b *book) open(owner string, byInstance map[string]definition) (*handler, error) {
+// another definition is shown in place of the earlier ones until its handler is closed.
+func (b *book) open(owner string, byInstance map[string]definition) *handler {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	h := &handler{book: b, owner: owner, metrics: map[string]*metric{}}
 	for _, instance := range slices.Sorted(maps.Keys(byInstance)) {
-		m, err := b.take(owner, byInstance[instance])
-		if err != nil {
-			b.release(h)
-			return nil, err
-		}
-		h.metrics[instance] = m
+		h.metrics[instance] = b.take(owner, byInstance[instance])
 	}
-	return h, nil
+	return h
 }
 
-func (b *book) take(owner string, d definition) (*metric, error) {
-	old := b.metrics[d.name]
-	if old != nil && reflect.DeepEqual(old.definition, d) {
-		old.owners[owner]++
-		return old, nil
-	}
-	if old != nil {
-		for other := range old.owners {
-			if other != owner {
-				return nil, fmt.Errorf("metric %s is defined otherwise by handler %s", d.name, other)
-			}
-		}
-	}
+func (b *book) take(owner string, d definition) *metric {
+	there := b.metrics[d.name]
 	m := newMetric(d)
+	if i := slices.IndexFunc(there, func(m *metric) bool { return reflect.DeepEqual(m.definition, d) }); i >= 0 {
+		m = there[i]
+		there = slices.Delete(there, i, i+1)
+	}
 	m.owners[owner]++
-	b.metrics[d.name] = m
-	return m, nil
+	b.show(d.name, append(there, m))
+	return m
+}
+
+// show sets the definitions of a name, the last of which is shown.
+func (b *book) show(name string, definitions []*metric) {
+	if len(definitions) == 0 {
+		delete(b.metrics, name)
+		return
+	}
+	b.metrics[name] = definitions
+	last := len(definitions) - 1
+	by := slices.Min(slices.Collect(maps.Keys(definitions[last].owners)))
+	for _, m := range definitions[:last] {
+		m.shownBy.Store(&by)
+	}
+	definitions[last].shownBy.Store(nil)
 }
 
 func (b *book) release(h *handler) {
 	for _, m := range h.metrics {
-		if m.owners[h.owner]--; m.owners[h.owner] > 0 {
-			continue
+		if m.owners[h.owner]--; m.owners[h.owner] == 0 {
+			delete(m.owners, h.owner)
 		}
-		delete(m.owners, h.owner)
-		if len(m.owners) == 0 && b.metrics[m.name] == m {
-			delete(b.metrics, m.name)
-		}
+		b.show(m.name, slices.DeleteFunc(b.metrics[m.name], func(m *metric) bool { return len(m.owners) == 0 }))
 	}
 	h.metrics = nil
 }
@@ -124,7 +130,11 @@ func newMetric(d definition) *metric {
 	return m
 }
 
+// add takes a sample, unless it would go where nobody sees it.
 func (m *metric) add(s template.Metric) error {
+	if by := m.shownBy.Load(); by != nil {
+		return fmt.Errorf("it is defined otherwise by handler %s", *by)
+	}
 	v, err := number(s.Value)
 	if err != nil {
 		return err

@@ -85,7 +85,7 @@ func (e *Exporter) Info() adapter.Info {
 			if err != nil {
 				return nil, err
 			}
-			return e.book.open(env.Handler, byInstance)
+			return e.book.open(env.Handler, byInstance), nil
 		},
 	}
 }

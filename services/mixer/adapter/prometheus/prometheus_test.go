@@ -172,45 +172,90 @@ func build(t *testing.T, e *Exporter, text, handler string) (adapter.Handler, er
 	return e.Info().Build(adaptertest.Params(t, e.Info(), text), env(handler))
 }
 
+// session opens handlers of one exporter and sends them samples.
+type session struct {
+	*testing.T
+	e *Exporter
+}
+
+func (s session) open(text, name string) adapter.Handler {
+	s.Helper()
+	h, err := build(s.T, s.e, text, name)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return h
+}
+
+func (s session) ask(h adapter.Handler) {
+	s.Helper()
+	if _, err := adaptertest.Ask(s.Context(), h, count(200, 1)); err != nil {
+		s.Error(err)
+	}
+}
+
+// shows expects the count of requests, 0 for none.
+func (s session) shows(n int, when string) {
+	s.Helper()
+	got, want := shown(s.T, s.e), ""
+	if n > 0 {
+		want = fmt.Sprintf("request_count{code=\"200\",source=\"a\\\"b\"} %d\n", n)
+	}
+	if got != want {
+		s.Errorf("%s:\n%swant:\n%s", when, got, want)
+	}
+}
+
+var changed = strings.Replace(good, `"requests"`, `"all requests"`, 1)
+
 func TestMetricsOutliveTheirHandler(t *testing.T) {
 	t.Parallel()
-	e := New("", discard())
-	ask := func(h adapter.Handler) {
-		t.Helper()
-		if _, err := adaptertest.Ask(t.Context(), h, count(200, 1)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	open := func(text, name string) adapter.Handler {
-		t.Helper()
-		h, err := build(t, e, text, name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return h
-	}
-	first := open(good, "h")
-	ask(first)
-	second := open(good, "h")
+	s := session{t, New("", discard())}
+	first := s.open(good, "h")
+	s.ask(first)
+	second := s.open(good, "h")
 	_ = first.Close()
-	ask(second)
-	if got := shown(t, e); !strings.HasPrefix(got, `request_count{code="200",source="a\"b"} 2`) {
-		t.Errorf("after a change that keeps the definition:\n%s", got)
-	}
-	changed := strings.Replace(good, `"requests"`, `"all requests"`, 1)
-	if _, err := build(t, e, changed, "other"); err == nil {
-		t.Error("another handler may define the metric otherwise")
-	}
-	third := open(changed, "h")
+	s.ask(second)
+	s.shows(2, "after a change that keeps the definition")
+	third := s.open(changed, "h")
 	_ = second.Close()
-	ask(third)
-	if got := shown(t, e); !strings.HasPrefix(got, `request_count{code="200",source="a\"b"} 1`) {
-		t.Errorf("after a change of the definition:\n%s", got)
-	}
+	s.ask(third)
+	s.shows(1, "after a change of the definition")
 	_ = third.Close()
-	if got := shown(t, e); got != "" {
-		t.Errorf("after the last handler closed:\n%s", got)
+	s.shows(0, "after the last handler closed")
+}
+
+// TestHandlersThatShareAMetricChangeTogether: the new ones are there before the old ones
+// go, and one of them has another name.
+func TestHandlersThatShareAMetricChangeTogether(t *testing.T) {
+	t.Parallel()
+	s := session{t, New("", discard())}
+	old := []adapter.Handler{s.open(good, "a"), s.open(good, "b")}
+	s.ask(old[0])
+	next := []adapter.Handler{s.open(changed, "a"), s.open(changed, "c")}
+	for _, h := range old {
+		_ = h.Close()
 	}
+	for _, h := range next {
+		s.ask(h)
+	}
+	s.shows(2, "after the change of both")
+}
+
+// TestASampleThatNobodySeesIsAnError: two handlers that define a metric otherwise cannot
+// both be right.
+func TestASampleThatNobodySeesIsAnError(t *testing.T) {
+	t.Parallel()
+	s := session{t, New("", discard())}
+	first, second := s.open(good, "first"), s.open(changed, "second")
+	s.ask(second)
+	const want = "metric request_count: it is defined otherwise by handler second"
+	if _, err := adaptertest.Ask(t.Context(), first, count(200, 1)); err == nil || err.Error() != want {
+		t.Errorf("a sample of the first: %v, want %s", err, want)
+	}
+	_ = second.Close()
+	s.ask(first)
+	s.shows(1, "after the second closed")
 }
 
 func TestServes(t *testing.T) {
