@@ -42,14 +42,20 @@ func (d Dirs) hold(path string) bool {
 }
 
 func holds(dir, path string) bool {
-	rel, err := filepath.Rel(dir, path)
-	if err != nil {
+	rel, inside := within(dir, path)
+	if !inside {
 		return false
 	}
 	parts := strings.Split(rel, string(filepath.Separator))
 	last := len(parts) - 1
 	return last <= 1 && isDocument(parts[last]) && (last == 0 || !isDocument(parts[0])) &&
 		!slices.ContainsFunc(parts, isHidden)
+}
+
+// within returns where in a folder a path is. Both are absolute and clean.
+func within(dir, path string) (rel string, inside bool) {
+	const separator = string(filepath.Separator)
+	return strings.CutPrefix(path, strings.TrimSuffix(dir, separator)+separator)
 }
 
 func isDocument(name string) bool {

@@ -150,7 +150,7 @@ func (f *Folders) tell(problems []*pilotv1.Problem) {
 	}
 	for _, p := range problems {
 		if !known[nameOf(p)] {
-			f.log.Warn("file not taken", "file", p.GetFile(), "line", p.GetLine(), "object", p.GetObject(),
+			f.log.Warn("watched file", "file", p.GetFile(), "line", p.GetLine(), "object", p.GetObject(),
 				"field", p.GetField(), "problem", p.GetMessage())
 		}
 	}

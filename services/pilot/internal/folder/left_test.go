@@ -112,6 +112,9 @@ func TestAFolderInAnother(t *testing.T) {
 }
 
 func TestKeep(t *testing.T) {
+	if !(Dirs{"/"}).Keep("file:/a.yaml") {
+		t.Error("the root folder does not keep its files")
+	}
 	d := Dirs{"/etc/mesh", "/etc/more"}
 	for origin, want := range map[string]bool{
 		"api": true, "registry:config": true,

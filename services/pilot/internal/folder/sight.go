@@ -6,7 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 	"syscall"
 
 	pilotv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/pilot/v1"
@@ -30,12 +30,10 @@ func (s *sight) keep(dir, why string) {
 
 // kept reports whether a file is in a folder that could not be read.
 func (s *sight) kept(path string) bool {
-	for _, dir := range s.unread {
-		if strings.HasPrefix(path, dir+string(filepath.Separator)) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.unread, func(dir string) bool {
+		_, inside := within(dir, path)
+		return inside
+	})
 }
 
 // openDir opens a folder; what is none is not touched.
