@@ -108,7 +108,8 @@ func Documents(name string, content []byte, defaultNamespace string) ([]Decoded,
 		return nil, r.problems
 	}
 	next := yaml.NewDecoder(bytes.NewReader(content)).Decode
-	if docs, ok := parseJSON(content); ok {
+	docs, wrong := parseJSON(content)
+	if docs != nil {
 		next = docs.next
 	}
 	var out []Decoded
@@ -119,7 +120,7 @@ func Documents(name string, content []byte, defaultNamespace string) ([]Decoded,
 			break
 		}
 		if err != nil {
-			r.syntax(err)
+			r.syntax(err, content, wrong)
 			break
 		}
 		if d, ok := r.document(&doc); ok {

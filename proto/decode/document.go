@@ -3,6 +3,7 @@ package decode
 import (
 	"slices"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -63,7 +64,7 @@ func (r *reader) document(doc *yaml.Node) (d Decoded, ok bool) {
 	}
 	e := r.envelope(root)
 	f, istio, ok := r.form(root, e)
-	meta := r.metadata(e)
+	meta := r.metadata(root, e)
 	if !ok {
 		return Decoded{}, false
 	}
@@ -111,7 +112,7 @@ func (r *reader) envelope(root *yaml.Node) envelope {
 			continue
 		}
 		if k.Value != "status" {
-			r.report(where(k), k.Value, "unknown field; a document has apiVersion, kind, metadata and spec")
+			r.report(where(k), quoteName(k.Value), "unknown field; a document has apiVersion, kind, metadata and spec")
 		}
 	}
 	return e
@@ -173,17 +174,23 @@ func (r *reader) peek(metadata *yaml.Node) string {
 
 // quoteName keeps a label short and on one line, whatever was written.
 func quoteName(s string) string {
-	if len(s) > 253 || strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c == 0x7f }) {
+	if len(s) > 253 || strings.ContainsFunc(s, func(c rune) bool { return c == ' ' || !unicode.IsPrint(c) }) {
 		return shortQuote(s)
 	}
 	return s
 }
 
 // metadata decodes metadata and fills in the namespace.
-func (r *reader) metadata(e envelope) *configv1.Metadata {
+func (r *reader) metadata(root *yaml.Node, e envelope) *configv1.Metadata {
 	m := &configv1.Metadata{}
 	if e.metadata == nil || isNull(e.metadata) {
-		r.report(r.places["kind"], "metadata", "missing")
+		at := where(root)
+		for _, key := range []string{"kind", "metadata"} {
+			if found, ok := r.places[key]; ok {
+				at = found
+			}
+		}
+		r.report(at, "metadata", "missing; every object has metadata: {name: NAME}")
 		m.Namespace = r.namespace
 		return m
 	}

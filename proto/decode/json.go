@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -31,11 +32,26 @@ type jsonReader struct {
 	line, column int
 }
 
-// parseJSON reads one JSON value or several in a row. ok is false if content is no
-// JSON: it may still be YAML.
-func parseJSON(content []byte) (docs *documents, ok bool) {
+// jsonError says why content is no JSON, and where.
+type jsonError struct {
+	place
+	err error
+	// meant tells that content begins as JSON does: with a key in quotes, and a colon.
+	meant bool
+}
+
+var (
+	errTrailing = errors.New("text after the end of the document: take it out, or put it into a file of its own")
+	errHalf     = errors.New("the file ends in the middle of the document: a bracket or a quote is missing")
+)
+
+var likeJSON = regexp.MustCompile(`^\s*\{\s*"[^"\n]*"\s*:`)
+
+// parseJSON reads one JSON value or several in a row. docs is nil if content is no JSON:
+// it may still be YAML.
+func parseJSON(content []byte) (docs *documents, wrong *jsonError) {
 	if start := bytes.TrimLeft(content, " \t\r\n"); len(start) == 0 || start[0] != '{' {
-		return nil, false
+		return nil, nil
 	}
 	r := &jsonReader{dec: json.NewDecoder(bytes.NewReader(content)), content: content, line: 1, column: 1}
 	r.dec.UseNumber()
@@ -43,10 +59,17 @@ func parseJSON(content []byte) (docs *documents, ok bool) {
 	for {
 		n, err := r.value(0)
 		if errors.Is(err, io.EOF) {
-			return docs, true
+			return docs, nil
 		}
 		if err != nil {
-			return nil, false
+			r.at(&yaml.Node{})
+			switch {
+			case len(*docs) > 0 && n == nil:
+				err = errTrailing
+			case errors.Is(err, io.ErrUnexpectedEOF):
+				err = errHalf
+			}
+			return nil, &jsonError{place{r.line, r.column}, err, likeJSON.Match(content)}
 		}
 		*docs = append(*docs, &yaml.Node{Kind: yaml.DocumentNode, Line: n.Line, Column: n.Column, Content: []*yaml.Node{n}})
 	}

@@ -173,9 +173,12 @@ func (r *reader) enum(n *yaml.Node, ed protoreflect.EnumDescriptor, path string)
 			}
 		}
 	}
-	known := make([]string, ed.Values().Len())
-	for i := range known {
-		known[i] = string(ed.Values().Get(i).Name())
+	var known []string
+	for i := range ed.Values().Len() {
+		// What stands for "not said" is said by leaving the field out.
+		if name := string(ed.Values().Get(i).Name()); !strings.HasSuffix(name, "UNSPECIFIED") {
+			known = append(known, name)
+		}
 	}
 	r.report(where(n), path, "want one of %s, got %s", strings.Join(known, ", "), got(n))
 	return protoreflect.Value{}, false

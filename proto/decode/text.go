@@ -4,40 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
-	"strings"
-	"unicode/utf8"
 
 	pilotv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/pilot/v1"
 )
-
-// syntaxLine takes the line out of the parser's text.
-var syntaxLine = regexp.MustCompile(`^(?:line (\d+): )?((?s).*)$`)
-
-// plausible refuses what is no text before a parser sees it.
-func (r *reader) plausible(content []byte) bool {
-	if p := TooLarge(r.file, int64(len(content))); p != nil {
-		r.problems = append(r.problems, p)
-		return false
-	}
-	bad, what := -1, ""
-	if i := bytes.IndexByte(content, 0); i >= 0 {
-		bad, what = i, "a zero byte"
-	}
-	if i := invalidUTF8(content); i >= 0 && (bad < 0 || i < bad) {
-		bad, what = i, fmt.Sprintf("the byte 0x%02x, which is not UTF-8", content[i])
-	}
-	if bad < 0 {
-		return true
-	}
-	before := content[:bad]
-	line := bytes.Count(before, []byte("\n")) + 1
-	column := utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:]) + 1
-	r.report(place{line, column}, "", "not text: found %s; documents are YAML or JSON in UTF-8", what)
-	return false
-}
 
 // TooLarge returns the problem of a file of more than MaxBytes, nil if it is not: for
 // those who know the size before they read.
@@ -48,16 +19,18 @@ func TooLarge(name string, size int64) *pilotv1.Problem {
 	return &pilotv1.Problem{File: name, Message: fmt.Sprintf("the file has %s; at most %s are taken: split it", Size(size), Size(MaxBytes))}
 }
 
-// invalidUTF8 returns the offset of the first byte that is not UTF-8, or -1.
-func invalidUTF8(b []byte) int {
-	for i := 0; i < len(b); {
-		c, n := utf8.DecodeRune(b[i:])
-		if c == utf8.RuneError && n == 1 {
-			return i
-		}
-		i += n
+// TooLong is TooLarge for those who have read more than MaxBytes: it also tells the line
+// on which the limit is passed. size is that of the file, if it is known.
+func TooLong(name string, content []byte, size int64) *pilotv1.Problem {
+	if len(content) <= MaxBytes {
+		return nil
 	}
-	return -1
+	p := &pilotv1.Problem{File: name, Line: int32(bytes.Count(content[:MaxBytes], []byte("\n")) + 1)}
+	p.Message = fmt.Sprintf("more than %s, which is all that is taken, and passes that on this line: split it before", Size(MaxBytes))
+	if size > MaxBytes {
+		p.Message = fmt.Sprintf("the file has %s; at most %s are taken, which end on this line: split it before", Size(size), Size(MaxBytes))
+	}
+	return p
 }
 
 // Size writes a number of bytes for a person.
@@ -69,14 +42,6 @@ func Size(n int64) string {
 		return strconv.FormatFloat(float64(n)/(1<<10), 'f', 1, 64) + " KiB"
 	}
 	return strconv.FormatInt(n, 10) + " bytes"
-}
-
-// syntax reports what the parser said.
-func (r *reader) syntax(err error) {
-	m := syntaxLine.FindStringSubmatch(strings.TrimPrefix(err.Error(), "yaml: "))
-	line, _ := strconv.Atoi(m[1]) // empty: 0, position unknown
-	r.label = ""
-	r.report(place{line: line}, "", "not YAML or JSON: %s", m[2])
 }
 
 // report adds a mistake, up to a limit.

@@ -129,7 +129,7 @@ func TestRefusals(t *testing.T) {
 			"f.yaml:9:38: RouteRule default/all: spec.ruote: unknown field; did you mean route?"},
 		"nothing":        {"# empty", "InvalidArgument: there are no objects in what was sent"},
 		"old revision":   {strings.Replace(good, "name: all", "name: all, revision: 99", 1), "Aborted: RouteRule default/all: metadata.revision: based on revision 99; the object is at revision 3: get it and change that\nf.yaml:8:33: RouteRule default/all: metadata.revision: based on revision 99; the object is at revision 3: get it and change that"},
-		"too large":      {strings.Repeat("#", 10<<20), "InvalidArgument: the file has 10.0 MiB; at most 4.0 MiB are taken: split it\nf.yaml:0:0: : : the file has 10.0 MiB; at most 4.0 MiB are taken: split it"},
+		"too large":      {strings.Repeat("#", 10<<20), "InvalidArgument: the file has 10.0 MiB; at most 4.0 MiB are taken, which end on this line: split it before\nf.yaml:1:0: : : the file has 10.0 MiB; at most 4.0 MiB are taken, which end on this line: split it before"},
 		"get unknown":    {&pilotv1.GetRequest{Kind: "Rule", Name: "x"}, "NotFound: Rule default/x does not exist"},
 		"get no name":    {&pilotv1.GetRequest{Kind: "Rule"}, "InvalidArgument: want a kind and a name"},
 		"list unknown":   {&pilotv1.ListRequest{Kind: "pods"}, `InvalidArgument: unknown kind "pods"; there are ` + strings.Join(decode.Kinds(), ", ")},

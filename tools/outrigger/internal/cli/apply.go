@@ -33,7 +33,8 @@ func newApply(s streams) *cobra.Command {
 		Short: "Write objects from files, all of them or none",
 		Long: "Checks the documents against the mesh as it would be and writes them as one batch with one\n" +
 			"revision. Documents of outrigger.dev/v1 and of config.istio.io/v1alpha2 are taken, YAML or JSON.\n" +
-			"An object with metadata.revision is written only if that is its revision still.\n\n" +
+			"An object with metadata.revision is written only if that is its revision still. With -o json and\n" +
+			"-o yaml a refusal is a document as well, {problems: [{file, line, column, object, field, message}]}.\n\n" +
 			"Exit codes: 0 done, 1 refused or failed, 2 usage; with --wait also 4 not in force everywhere in\n" +
 			"time, 5 a proxy refused it.",
 		Example: "  outrigger apply -f samples/bookinfo/route-rule-all-v1.yaml --wait\n  outrigger get routerules -o yaml | outrigger apply -f -",
@@ -41,7 +42,9 @@ func newApply(s streams) *cobra.Command {
 		PreRunE: func(*cobra.Command, []string) error {
 			return errors.Join(someFile(a.files), oneOf("output", a.format, "table", "json", "yaml"), positive(a.timeout))
 		},
-		RunE: func(command *cobra.Command, _ []string) error { return a.run(command.Context(), s) },
+		RunE: func(command *cobra.Command, _ []string) error {
+			return answered(s, a.format, a.run(command.Context(), s))
+		},
 	}
 	flags := command.Flags()
 	flags.StringArrayVarP(&a.files, "filename", "f", nil, "`FILE`, folder with .yaml, .yml and .json files, or - for standard input; may be repeated")
@@ -103,7 +106,7 @@ func (a *applying) print(out io.Writer, r *pilotv1.ApplyResponse) error {
 
 func printApplied(out io.Writer, applied []*pilotv1.Applied) {
 	for _, x := range applied {
-		fmt.Fprintf(out, "%s %s\n", refName(x.GetRef()), strings.ToLower(x.GetAction().String()))
+		fmt.Fprintf(out, "%s %s\n", visible(refName(x.GetRef())), strings.ToLower(x.GetAction().String()))
 	}
 }
 

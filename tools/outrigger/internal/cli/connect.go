@@ -161,14 +161,13 @@ func (c *connection) with(ctx context.Context, s streams, call func(context.Cont
 	}
 	defer conn.Close()
 	if err := call(ctx, conn); err != nil {
-		return c.explain(err, s)
+		return c.explain(err)
 	}
 	return nil
 }
 
-// explain turns an error of a call into what a person can act on. Mistakes in documents
-// are printed, each on a line of its own.
-func (c *connection) explain(err error, s streams) error {
+// explain turns an error of a call into what a person can act on.
+func (c *connection) explain(err error) error {
 	var exit *Exit
 	st, ok := status.FromError(err)
 	if errors.As(err, &exit) || !ok {
@@ -176,8 +175,7 @@ func (c *connection) explain(err error, s streams) error {
 	}
 	for _, d := range st.Details() {
 		if p, ok := d.(*pilotv1.Problems); ok && len(p.GetProblems()) > 0 {
-			printProblems(s.err, p.GetProblems())
-			return nothingDone(len(p.GetProblems()))
+			return &refusal{p.GetProblems()}
 		}
 	}
 	where := c.server
@@ -191,14 +189,6 @@ func (c *connection) explain(err error, s streams) error {
 		return fmt.Errorf("pilot at %s refuses you: %s", where, st.Message())
 	}
 	return errors.New(st.Message())
-}
-
-// nothingDone is the last word after a list of mistakes.
-func nothingDone(mistakes int) error {
-	if mistakes == 1 {
-		return errors.New("refused, nothing was changed: see the line above")
-	}
-	return fmt.Errorf("refused, nothing was changed: see the %d lines above", mistakes)
 }
 
 // oneOf checks the value of a flag.

@@ -32,7 +32,7 @@ func newDelete(s streams) *cobra.Command {
 		Short: "Delete objects, all of them or none",
 		Long: "Deletes the named objects, or those that files hold, in one batch with one revision. What others still\n" +
 			"use is not deleted. An object that a file gives a metadata.revision is deleted only if that is its\n" +
-			"revision still.\n\n" +
+			"revision still. With -o json and -o yaml a refusal is a document as well, as that of apply is.\n\n" +
 			"Exit codes: 0 done, 1 refused or failed, 2 usage; with --wait also 4 not gone everywhere in time,\n" +
 			"5 a proxy refused to go on without it.",
 		Example:           "  outrigger delete routerule reviews-v3 --wait\n  outrigger delete -f samples/bookinfo/route-rule-all-v1.yaml",
@@ -43,7 +43,9 @@ func newDelete(s streams) *cobra.Command {
 			}
 			return errors.Join(oneOf("output", d.format, "table", "json", "yaml"), positive(d.timeout))
 		},
-		RunE: func(command *cobra.Command, args []string) error { return d.run(command.Context(), s, args) },
+		RunE: func(command *cobra.Command, args []string) error {
+			return answered(s, d.format, d.run(command.Context(), s, args))
+		},
 	}
 	flags := command.Flags()
 	flags.StringArrayVarP(&d.files, "filename", "f", nil, "`FILE`, folder, or - for standard input; may be repeated")

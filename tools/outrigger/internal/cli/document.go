@@ -21,15 +21,14 @@ const (
 
 const stdinName = "<stdin>"
 
-// documents reads what is to be sent, and prints what cannot be.
+// documents reads what is to be sent.
 func documents(paths []string, s streams) ([]*pilotv1.Document, error) {
 	docs, problems, err := readDocuments(paths, s.in)
 	if err != nil {
 		return nil, err
 	}
 	if len(problems) > 0 {
-		printProblems(s.err, problems)
-		return nil, nothingDone(len(problems))
+		return nil, &refusal{problems}
 	}
 	return docs, nil
 }
@@ -103,7 +102,8 @@ func filesOf(path string) ([]string, error) {
 		}
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("no .yaml, .yml or .json file in %s", path)
+		return nil, &refusal{[]*pilotv1.Problem{{File: path,
+			Message: "no .yaml, .yml or .json file is right in this folder; folders inside it are not read: name one of them, or a file"}}}
 	}
 	return out, nil
 }
@@ -125,15 +125,12 @@ func readDocument(path string, in io.Reader) (*pilotv1.Document, *pilotv1.Proble
 		}
 		in, size = f, info.Size()
 	}
-	if p := decode.TooLarge(name, size); p != nil {
-		return nil, p, nil
-	}
 	content, err := io.ReadAll(io.LimitReader(in, decode.MaxBytes+1))
 	if err != nil {
 		return nil, nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	if p := decode.TooLarge(name, int64(len(content))); p != nil {
-		p.Message = "there is more than " + decode.Size(decode.MaxBytes) + ", which is all that is taken: split it"
+	name = strings.ToValidUTF8(name, "\uFFFD")
+	if p := decode.TooLong(name, content, size); p != nil {
 		return nil, p, nil
 	}
 	return &pilotv1.Document{Name: name, Content: content}, nil, nil

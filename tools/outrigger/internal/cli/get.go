@@ -38,7 +38,9 @@ func newGet(s streams) *cobra.Command {
 		PreRunE: func(*cobra.Command, []string) error {
 			return oneOf("output", g.format, "table", "yaml", "json", "name")
 		},
-		RunE: func(command *cobra.Command, args []string) error { return g.run(command.Context(), s, args) },
+		RunE: func(command *cobra.Command, args []string) error {
+			return answered(s, g.format, g.run(command.Context(), s, args))
+		},
 	}
 	flags := command.Flags()
 	flags.StringVarP(&g.namespace, "namespace", "n", decode.DefaultNamespace, "namespace")

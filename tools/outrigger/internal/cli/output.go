@@ -55,7 +55,7 @@ func printObjects(out io.Writer, objects []*configv1.Object, format string, name
 	switch format {
 	case "name":
 		for _, o := range objects {
-			fmt.Fprintln(out, objectName(o))
+			fmt.Fprintln(out, visible(objectName(o)))
 		}
 		return nil
 	case "table":
@@ -97,7 +97,12 @@ type table struct {
 // least is how much of the last column is shown however narrow the line is.
 const least = 12
 
-func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+func (t *table) add(cells ...string) {
+	for i, cell := range cells {
+		cells[i] = visible(cell)
+	}
+	t.rows = append(t.rows, cells)
+}
 
 func (t *table) print(out io.Writer) {
 	if len(t.rows) == 0 {

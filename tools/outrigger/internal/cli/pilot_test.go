@@ -87,6 +87,9 @@ func (p *pilot) Apply(_ context.Context, req *pilotv1.ApplyRequest) (*pilotv1.Ap
 	if len(problems) > 0 {
 		return nil, refused(codes.InvalidArgument, problems...)
 	}
+	if len(docs) == 0 {
+		return nil, status.Error(codes.InvalidArgument, "there are no objects in what was sent")
+	}
 	r := &pilotv1.ApplyResponse{Revision: p.revision}
 	changed := false
 	for _, d := range docs {

@@ -25,7 +25,7 @@ func problemLine(p *pilotv1.Problem) string {
 			out += part + ": "
 		}
 	}
-	return out + p.GetMessage()
+	return visible(out + p.GetMessage())
 }
 
 func printProblems(out io.Writer, problems []*pilotv1.Problem) {

@@ -61,8 +61,11 @@ func report(err error, errs io.Writer) int {
 	if err == nil {
 		return 0
 	}
+	if r := (*refusal)(nil); errors.As(err, &r) {
+		printProblems(errs, r.problems)
+	}
 	if text := err.Error(); text != "" {
-		fmt.Fprintln(errs, "outrigger:", text)
+		fmt.Fprintln(errs, "outrigger:", visibleLines(text))
 	}
 	if exit := (*Exit)(nil); errors.As(err, &exit) {
 		return exit.Code

@@ -143,12 +143,12 @@ func TestTooLargeIsNotSent(t *testing.T) {
 	if err := os.WriteFile("large.yaml", bytes.Repeat([]byte("#"), 10<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	want := "stderr:\nlarge.yaml: the file has 10.0 MiB; at most 4.0 MiB are taken: split it\n" +
+	want := "stderr:\nlarge.yaml:1: the file has 10.0 MiB; at most 4.0 MiB are taken, which end on this line: split it before\n" +
 		"outrigger: refused, nothing was changed: see the line above\nexit 1\n"
 	if d := cmp.Diff(want, command([]string{"apply", "-f", "large.yaml"}, nil)); d != "" {
 		t.Errorf("a file (-want +got):\n%s", d)
 	}
-	want = "stderr:\n<stdin>: there is more than 4.0 MiB, which is all that is taken: split it\n" +
+	want = "stderr:\n<stdin>:1: more than 4.0 MiB, which is all that is taken, and passes that on this line: split it before\n" +
 		"outrigger: refused, nothing was changed: see the line above\nexit 1\n"
 	if d := cmp.Diff(want, command([]string{"apply", "-f", "-"}, bytes.Repeat([]byte("#"), 10<<20))); d != "" {
 		t.Errorf("standard input (-want +got):\n%s", d)

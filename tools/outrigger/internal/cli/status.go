@@ -23,7 +23,7 @@ func newStatus(s streams) *cobra.Command {
 		Args:    cobra.NoArgs,
 		PreRunE: func(*cobra.Command, []string) error { return oneOf("output", format, "table", "json", "yaml") },
 		RunE: func(command *cobra.Command, _ []string) error {
-			return c.with(command.Context(), s, func(ctx context.Context, conn *grpc.ClientConn) error {
+			return answered(s, format, c.with(command.Context(), s, func(ctx context.Context, conn *grpc.ClientConn) error {
 				ctx, cancel := context.WithTimeout(ctx, callTimeout)
 				defer cancel()
 				slow := patience(s, "waiting for pilot")
@@ -37,7 +37,7 @@ func newStatus(s streams) *cobra.Command {
 				}
 				printMesh(s.out, r)
 				return nil
-			})
+			}))
 		},
 	}
 	command.Flags().StringVarP(&format, "output", "o", format, "table, json or yaml")
@@ -83,6 +83,6 @@ func printMesh(out io.Writer, r *pilotv1.GetStatusResponse) {
 		fmt.Fprintln(out, "\nwrong:")
 	}
 	for _, line := range wrong {
-		fmt.Fprintln(out, "  "+line)
+		fmt.Fprintln(out, "  "+visibleLines(line))
 	}
 }

@@ -101,13 +101,13 @@ func (w words) outcome(r *pilotv1.WaitResponse, s streams, timeout, took time.Du
 		return nil
 	case pilotv1.WaitResponse_REFUSED:
 		for _, x := range r.GetRefused() {
-			fmt.Fprintf(s.err, "%s refuses %s: %s\n", x.GetProxy(), x.GetResource(), x.GetMessage())
+			fmt.Fprintln(s.err, visibleLines(fmt.Sprintf("%s refuses %s: %s", x.GetProxy(), x.GetResource(), x.GetMessage())))
 		}
 		return &Exit{Code: exitRefused, Err: fmt.Errorf("%s; %s %d of %s that %s it",
 			w.refused, w.done, r.GetLive(), proxies(r.GetInterested()), w.use)}
 	}
 	for _, name := range r.GetMissing() {
-		fmt.Fprintf(s.err, "missing: %s\n", name)
+		fmt.Fprintf(s.err, "missing: %s\n", visible(name))
 	}
 	return &Exit{Code: exitMissing, Err: fmt.Errorf("%s %d of %s that %s it after %v; the lines above say who is missing",
 		w.done, r.GetLive(), proxies(r.GetInterested()), w.use, timeout)}
