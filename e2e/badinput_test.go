@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/outrigger-mesh/outrigger/e2e/mesh"
 )
 
 // TestBadInput: everything that cannot be taken is refused with file, line and field,
@@ -44,6 +46,14 @@ func TestBadInput(t *testing.T) {
 		{"binary rubbish", string(noise), []string{"bad.yaml"}},
 		{"ten megabytes", rule + "# " + strings.Repeat("x", 10<<20) + "\n", []string{"bad.yaml", "4"}},
 		{"a bomb of aliases", bomb(), []string{"bad.yaml"}},
+		{"text after JSON", "{\"apiVersion\": \"outrigger.dev/v1\",\n\"kind\": \"Rule\"}\ntrailing", []string{":3:1:", "after the end"}},
+		{"no metadata", "apiVersion: outrigger.dev/v1\nkind: Rule\nspec: {}\n", []string{":2:", "metadata: missing"}},
+		{"deeper", "spec: " + strings.Repeat("[", 20000), []string{":1:", "levels deep"}},
+		{"a rule for TCP", "apiVersion: outrigger.dev/v1\nkind: Rule\nmetadata: {name: bad, namespace: default}\n" +
+			"spec:\n  match: context.protocol == \"tcp\"\n  actions: [{handler: h, instances: [i]}]\n", []string{":5:", "spec.match", "not supported yet"}},
+		{"a header in capitals", "apiVersion: outrigger.dev/v1\nkind: Rule\nmetadata: {name: bad, namespace: default}\n" +
+			"spec:\n  match: request.headers[\"X-User\"] == \"a\"\n  actions: [{handler: h, instances: [i]}]\n", []string{":5:", "spec.match", "column 17", "x-user"}},
+		{"less than one of a million", rule + "  httpFault: {abort: {percent: 0.00001, httpStatus: 500}}\n", []string{":10:", "spec.httpFault.abort.percent", "0.0001"}},
 		{"very deep", "spec: " + strings.Repeat("[", 5000) + strings.Repeat("]", 5000), []string{"bad.yaml"}},
 	} {
 		t.Run(c.name, func(t *testing.T) { s.refuses(t, c.text, c.want) })
@@ -56,6 +66,7 @@ func TestBadInput(t *testing.T) {
 		}
 		check(t, result.Expect(result.Code, "no objects"))
 	})
+	t.Run("deletion of what has changed", s.testStaleDelete)
 	t.Run("no file", func(t *testing.T) {
 		result := s.outrigger(t, "apply", "-f", "/no/such/file.yaml")
 		if result.Code == 0 {
@@ -105,6 +116,30 @@ func brief(text string) string {
 		return text[:enough] + " …"
 	}
 	return text
+}
+
+// testStaleDelete: deletions say what they are based on, as writes do.
+func (s *site) testStaleDelete(t *testing.T) {
+	before := s.revision(t)
+	stale := write(t, "stale.yaml", strings.Replace(testRule("reviews-default"), "{name:", "{revision: 1, name:", 1))
+	for _, result := range []mesh.Result{s.outrigger(t, "delete", "-f", stale), s.outrigger(t, "delete", "-o", "json", "-f", stale)} {
+		if result.Code != 1 || !strings.Contains(result.Stdout+result.Stderr, "based on revision 1") {
+			t.Errorf("it was not refused: %s", result)
+		}
+	}
+	path := "/v1/objects/RouteRule/default/reviews-default?"
+	for query, want := range map[string]int{"revision=1": 409, "revison=1": 400} {
+		answer := must(s.REST(context.WithoutCancel(t.Context()), "pilot", "DELETE", path+query, nil))(t)
+		if answer.Status != want {
+			t.Errorf("%s: status %d, want %d: %s", query, answer.Status, want, answer.Body)
+		}
+	}
+	if after := s.revision(t); after != before {
+		t.Errorf("revision %d became %d", before, after)
+	}
+	if result := s.outrigger(t, "wait", "routerule", "nowhere"); result.Code != 1 {
+		t.Errorf("waited for nothing: %s", result)
+	}
 }
 
 func (s *site) testBrokenFile(t *testing.T) {
