@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,13 +38,15 @@ func flipRule(service string, versions ...string) string {
 }
 
 // flip is the change of a number: by turns of the way into the mesh and of one deep
-// inside. Clusters come and go with it; an empty document deletes the rule.
+// inside, once for one caller only. Clusters come and go with it; an empty document
+// deletes the rule.
 func flip(i int) (service, document string) {
 	if i%2 == 0 {
 		routes := []string{flipRule("productpage", "v1"), flipRule("productpage"), ""}
 		return "productpage", routes[i/2%len(routes)]
 	}
-	routes := []string{flipRule("reviews", "v1"), flipRule("reviews", "v2", "v3"), flipRule("reviews", "v3"), flipRule("reviews", "v1", "v2", "v3"), ""}
+	routes := []string{flipRule("reviews", "v1"), flipRule("reviews", "v2", "v3"), flipRule("reviews", "v3"), flipRule("reviews", "v1", "v2", "v3"),
+		strings.Replace(flipRule("reviews", "v2"), "  route:", "  match: {source: {name: productpage}}\n  route:", 1), ""}
 	return "reviews", routes[i/2%len(routes)]
 }
 

@@ -69,6 +69,11 @@ func (p *Process) start() (*handle, error) {
 	return h, nil
 }
 
+// listenerDrain is how long what is under way on a listener that changed may take to end;
+// Envoy cuts it off then. A connection that could take another request is closed with the
+// answer to its next one.
+const listenerDrain = time.Minute
+
 func (p *Process) arguments() []string {
 	level := p.cfg.LogLevel
 	if level == "" {
@@ -79,7 +84,7 @@ func (p *Process) arguments() []string {
 		"--concurrency", strconv.Itoa(max(1, p.cfg.Concurrency)),
 		"--disable-hot-restart",
 		"--log-level", level,
-		"--drain-time-s", strconv.Itoa(max(1, int(p.cfg.DrainTime/time.Second))),
+		"--drain-time-s", strconv.Itoa(int(max(listenerDrain, p.cfg.DrainTime)/time.Second)),
 		"--drain-strategy", "immediate",
 	}
 }

@@ -33,7 +33,7 @@ func (s *Set) addCluster(w *Wants, svc *model.Service, p model.Port, labels mode
 		return s.outboundCluster(name, svc, p, labels), sources
 	}))
 	w.add(Endpoint, s.get(Endpoint, name, svc.Version, func() (proto.Message, []model.Ref) {
-		return assignment(name, svc, p, labels), sources
+		return assignment(name, svc, p, labels), append(sources, written(svc, labels)...)
 	}))
 }
 
@@ -96,6 +96,19 @@ func httpOptions(http2 bool) *httpv3.HttpProtocolOptions {
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(time.Minute)},
 		UpstreamProtocolOptions:   &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
 	}
+}
+
+// written are the workloads of a subset that somebody wrote. Those that register
+// themselves come and go without anybody waiting for it; to note for every proxy which
+// of them it knows would cost memory.
+func written(svc *model.Service, labels model.Labels) []model.Ref {
+	var out []model.Ref
+	for _, w := range svc.Workloads {
+		if !w.Leased && labels.SubsetOf(w.Labels) {
+			out = append(out, w.Ref)
+		}
+	}
+	return out
 }
 
 // assignment lists the workloads of a subset, those that finish what they have as

@@ -177,18 +177,45 @@ func show(t *testing.T, b *strings.Builder, w *translate.Wants, ty, name string)
 	t.Fatalf("no %s %q", ty, name)
 }
 
-// TestOnceForAll: what did not change is the same resource in the next set, and one
-// view has the same bytes.
-func TestOnceForAll(t *testing.T) {
+// three are services with a workload each.
+func three() string {
 	var docs strings.Builder
 	for i := range 3 {
 		n := strconv.Itoa(i)
 		docs.WriteString("---\napiVersion: outrigger.dev/v1\nkind: Service\nmetadata: {name: s" + n + "}\nspec: {ports: [{name: http, number: 80, protocol: HTTP}], selector: {app: s" + n + "}, address: 10.78.0." + n + "}\n")
 		docs.WriteString("---\napiVersion: outrigger.dev/v1\nkind: Workload\nmetadata: {name: w" + n + "}\nspec: {address: 10.77.1." + n + ", labels: {app: s" + n + "}, account: a" + n + "}\n")
 	}
-	first := translate.NewSet(snapshot(t, []byte(docs.String())), translate.Mesh{}, nil)
+	return docs.String()
+}
+
+// TestARuleForOneCallerChangesOnlyItsRoutes: a listener that changed with it would close
+// the connections of requests under way.
+func TestARuleForOneCallerChangesOnlyItsRoutes(t *testing.T) {
+	rule := "---\napiVersion: outrigger.dev/v1\nkind: RouteRule\nmetadata: {name: r}\nspec: {destination: {name: s0}, match: {source: {name: s1}}, httpReqTimeout: {simpleTimeout: {timeout: 1s}}}\n"
+	before := translate.NewSet(snapshot(t, []byte(three())), translate.Mesh{}, nil)
+	after := translate.NewSet(snapshot(t, []byte(three()+rule)), translate.Mesh{}, before)
+	for caller, want := range map[string][]string{"w1": {"route 80@default"}, "w2": nil} {
+		a, b := before.Wants(proxy(t, before.Snapshot, []string{"sidecar", caller})), after.Wants(proxy(t, after.Snapshot, []string{"sidecar", caller}))
+		var changed []string
+		for ty := range b {
+			for _, name := range sorted(b[ty]) {
+				if old := a[ty][name]; old == nil || old.Version != b[ty][name].Version {
+					changed = append(changed, short(translate.Type(ty))+" "+name)
+				}
+			}
+		}
+		if d := cmp.Diff(want, changed); d != "" {
+			t.Errorf("%s: what changed (-want +got):\n%s", caller, d)
+		}
+	}
+}
+
+// TestOnceForAll: what did not change is the same resource in the next set, and one
+// view has the same bytes.
+func TestOnceForAll(t *testing.T) {
+	first := translate.NewSet(snapshot(t, []byte(three())), translate.Mesh{}, nil)
 	rule := "---\napiVersion: outrigger.dev/v1\nkind: RouteRule\nmetadata: {name: r}\nspec: {destination: {name: s0}, httpReqTimeout: {simpleTimeout: {timeout: 1s}}}\n"
-	second := translate.NewSet(snapshot(t, []byte(docs.String()+rule)), translate.Mesh{}, first)
+	second := translate.NewSet(snapshot(t, []byte(three()+rule)), translate.Mesh{}, first)
 	a, b := first.Wants(proxy(t, first.Snapshot, []string{"sidecar", "w0"})), second.Wants(proxy(t, second.Snapshot, []string{"sidecar", "w0"}))
 	other := second.Wants(proxy(t, second.Snapshot, []string{"sidecar", "w1"}))
 	for ty := range b {

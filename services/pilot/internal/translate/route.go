@@ -20,8 +20,9 @@ import (
 // caller is what a route table depends on beside the services: who calls.
 type caller struct {
 	namespace string
-	// view is the part of the name that tells callers apart: the rules that some
-	// callers have and others do not.
+	// view tells callers apart that get different tables by the same name: the rules that
+	// some have and others do not. It is no part of the name: a listener that had to change
+	// with it would close the connections of requests under way.
 	view string
 	// hosts and labels are what match.source is compared with.
 	hosts  []string
@@ -75,7 +76,7 @@ func (s *Set) rules(c caller, host string) []*model.Route {
 
 // routeTable adds the routes of one outbound port and returns the table's name.
 func (s *Set) routeTable(w *Wants, c caller, port uint32) string {
-	name := strings.TrimSuffix(strconv.FormatUint(uint64(port), 10)+"@"+c.namespace+"@"+c.view, "@")
+	name := strconv.FormatUint(uint64(port), 10) + "@" + c.namespace
 	var print strings.Builder
 	for _, svc := range s.Snapshot.Services {
 		if p, ok := svc.Port(port); ok && p.HTTP() {
@@ -85,7 +86,7 @@ func (s *Set) routeTable(w *Wants, c caller, port uint32) string {
 			}
 		}
 	}
-	w.add(Route, s.get(Route, name, print.String(), func() (proto.Message, []model.Ref) {
+	w.add(Route, s.view(Route, name, c.view, print.String(), func() (proto.Message, []model.Ref) {
 		return s.buildRouteTable(name, c, port)
 	}))
 	return name
