@@ -8,11 +8,13 @@ import (
 	"github.com/outrigger-mesh/outrigger/internal/bus"
 )
 
-// sweep is how often leases are looked at.
-const sweep = time.Second
+// sweep is how often leases are looked at. When the last look is longer ago than stood,
+// this process stood still, and renewals wait to be read.
+const sweep, stood = time.Second, 5 * time.Second
 
-// Run ends registrations whose lease ran out, until ctx ends. After a start every lease
-// begins anew: that pilot was away is no fault of the workloads.
+// Run ends registrations whose lease ran out, until ctx ends. After a start, and after
+// it stood still, every lease begins anew: that pilot was away is no fault of the
+// workloads.
 func (s *Service) Run(ctx context.Context) error {
 	tick := time.NewTicker(sweep)
 	defer tick.Stop()
@@ -20,8 +22,8 @@ func (s *Service) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case now := <-tick.C:
-			s.expire(ctx, now)
+		case <-tick.C:
+			s.expire(ctx, time.Now()) // the tick may be of long ago
 		}
 	}
 }
@@ -32,6 +34,10 @@ func (s *Service) expire(ctx context.Context, now time.Time) {
 		return
 	}
 	s.mu.Lock()
+	if now.Sub(s.swept) > stood {
+		clear(s.seen)
+	}
+	s.swept = now
 	over := expired(entries, s.seen, now)
 	s.mu.Unlock()
 	for _, e := range over {

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"testing"
 	"time"
@@ -163,5 +164,31 @@ func TestLeasesBeginAnewAfterAStart(t *testing.T) {
 		if got := len(expired(entries, seen, now.Add(step.after))); got != step.over {
 			t.Errorf("after %s: %d leases ended, want %d", step.after, got, step.over)
 		}
+	}
+}
+
+// TestLeasesBeginAnewAfterAPause: a pilot that stood still heard of nobody meanwhile.
+func TestLeasesBeginAnewAfterAPause(t *testing.T) {
+	to := &shelf{store: NewStore(), refuses: map[string]error{}}
+	to.store.Take(bus.Change{Reset: true, Revision: 1, Entries: []bus.Entry{workload("a", "10.77.1.1", "acct", 1)}})
+	s := NewService(Config{}, to.store, to, slog.New(slog.DiscardHandler))
+	begun := time.Unix(1000, 0)
+	at, there := time.Duration(0), 0
+	look := func(until time.Duration) {
+		for ; at <= until; at += sweep {
+			s.expire(t.Context(), begun.Add(at))
+		}
+		entries, _, _ := to.store.Entries()
+		there = len(entries)
+	}
+	if look(25 * time.Second); there != 1 {
+		t.Fatal("the lease ended before its time")
+	}
+	at += time.Minute // the pause
+	if look(at + 29*time.Second); there != 1 {
+		t.Error("a lease ended within 30s after a pause of a minute")
+	}
+	if look(at + 3*time.Second); there != 0 {
+		t.Error("a lease did not end with nobody heard for more than 30s")
 	}
 }

@@ -42,8 +42,9 @@ type Service struct {
 	to    writer
 	log   *slog.Logger
 
-	mu   sync.Mutex
-	seen map[bus.Key]time.Time // when an agent's workload was last heard of
+	mu    sync.Mutex
+	seen  map[bus.Key]time.Time // when an agent's workload was last heard of
+	swept time.Time             // when leases were last looked at
 }
 
 // NewService returns a service that knows the registry from store and has what is
