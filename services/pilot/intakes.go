@@ -10,7 +10,9 @@ import (
 	"github.com/outrigger-mesh/outrigger/services/pilot/internal/folder"
 	"github.com/outrigger-mesh/outrigger/services/pilot/internal/ingest"
 	"github.com/outrigger-mesh/outrigger/services/pilot/internal/intake"
+	"github.com/outrigger-mesh/outrigger/services/pilot/internal/model"
 	"github.com/outrigger-mesh/outrigger/services/pilot/internal/status"
+	"github.com/outrigger-mesh/outrigger/services/pilot/internal/translate"
 )
 
 // intakes are the ways in: the API's and the watched folders'.
@@ -20,8 +22,12 @@ type intakes struct {
 }
 
 func newIntake(cfg Config, p parsed, b *buses, tel *telemetry.Telemetry) *intakes {
+	ingress := p.gateways[translate.Ingress]
 	desk := intake.New(intake.Config{
-		Settings: ingest.Settings{Domain: cfg.Mesh.Domain, Addresses: p.addresses}, Now: time.Now, Keeps: p.folders.Keep,
+		Settings: ingest.Settings{
+			Domain: cfg.Mesh.Domain, Addresses: p.addresses, Ingress: model.HostName(ingress.Account(), ingress.Namespace(), cfg.Mesh.Domain),
+		},
+		Now: time.Now, Keeps: p.folders.Keep,
 	}, b.config)
 	return &intakes{desk: desk, folders: folder.New(folder.Config{Dirs: p.folders}, desk, tel.Log)}
 }

@@ -139,12 +139,28 @@ func (x *file) decode(content []byte, size int64) {
 		x.broken([]*pilotv1.Problem{{File: x.path, Message: "has no objects; what it had stays in force: remove the file to remove that"}})
 		return
 	}
+	if problems = based(docs); len(problems) > 0 {
+		x.broken(problems)
+		return
+	}
 	x.refs = map[model.Ref]bool{}
 	for _, d := range docs {
-		d.Object.Metadata.Revision = 0 // the file is the truth
 		x.refs[model.RefOf(d.Object)] = true
 	}
 	x.docs, x.readable, x.pending, x.problems = docs, true, true, nil
+}
+
+// based finds what is to be written only if an object has a certain revision. A file is
+// the truth at any revision: it would hold for the first write and for none after it.
+func based(docs []decode.Decoded) []*pilotv1.Problem {
+	var out []*pilotv1.Problem
+	for _, d := range docs {
+		if d.Object.GetMetadata().GetRevision() != 0 {
+			out = append(out, d.Problem("metadata.revision",
+				"not in a watched folder: what a file says is written whatever the object's revision; take it out, or use `outrigger apply` for a conditional write"))
+		}
+	}
+	return out
 }
 
 // unfit keeps what is in force, and has the file looked at anew when it can be again.

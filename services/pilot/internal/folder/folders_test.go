@@ -99,7 +99,7 @@ func TestFileByFile(t *testing.T) {
 	b.want("empty")
 	b.write("b.yaml", handler("b1")+handler("b2"))
 	b.write("sub/c.yml", handler("c"))
-	b.write("d.json", `{"apiVersion":"outrigger.dev/v1","kind":"Handler","metadata":{"name":"d","revision":77},"spec":{"adapter":"noop"}}`)
+	b.write("d.json", `{"apiVersion":"outrigger.dev/v1","kind":"Handler","metadata":{"name":"d"},"spec":{"adapter":"noop"}}`)
 	b.write("sub/deeper/e.yaml", handler("e"))
 	b.write(".hidden.yaml", handler("hidden"))
 	b.write("README.md", "not a document")
@@ -120,6 +120,21 @@ func TestFileByFile(t *testing.T) {
 	b.must(os.RemoveAll(b.dir))
 	b.want("no folder", "Handler b2 file:b.yaml", "Handler b3 file:b.yaml", "Handler c file:sub/c.yml", "Handler x file:x.yaml",
 		"! "+b.dir+":0: : the folder cannot be read, nothing of it changes: no such file or directory")
+}
+
+// TestRevisionInAFile: a condition that would hold once, or never, is refused; the file
+// keeps what it had.
+func TestRevisionInAFile(t *testing.T) {
+	b := open(t)
+	b.write("a.yaml", handler("a"))
+	b.want("without", "Handler a file:a.yaml")
+	b.write("a.yaml", strings.Replace(handler("a"), "{name: a", "{revision: 1, name: a", 1)+handler("b"))
+	b.write("c.yaml", strings.Replace(handler("c"), "{name: c", `{resourceVersion: "7", name: c`, 1))
+	const message = "metadata.revision: not in a watched folder: what a file says is written whatever the object's revision; " +
+		"take it out, or use `outrigger apply` for a conditional write"
+	b.want("with", "Handler a file:a.yaml", "! a.yaml:4: "+message, "! c.yaml:4: "+message)
+	b.write("a.yaml", handler("a")+handler("b"))
+	b.want("taken out", "Handler a file:a.yaml", "Handler b file:a.yaml", "! c.yaml:4: "+message)
 }
 
 func TestFilesNeedEachOther(t *testing.T) {

@@ -28,6 +28,7 @@ func (c *checker) form(d decode.Decoded) {
 		handler(spec.Handler, say)
 	case *configv1.Object_Instance:
 		c.instance(spec.Instance, say, c.warn(d))
+		resource(spec.Instance, say)
 	case *configv1.Object_AttributeManifest:
 		// languages has checked it: what manifests mean depends on all of them.
 	case *configv1.Object_Service:
@@ -37,6 +38,7 @@ func (c *checker) form(d decode.Decoded) {
 		}
 	case *configv1.Object_Workload:
 		workload(d.Object, say)
+		c.written(d.Object, say)
 	}
 }
 

@@ -33,6 +33,9 @@ type Settings struct {
 	Domain string
 	// Addresses is the range of the services' virtual addresses; any if not valid.
 	Addresses netip.Prefix
+	// Ingress is the host name under which the ingress gateway is a caller; it is no
+	// Service.
+	Ingress string
 }
 
 // Entry is one object of the world.

@@ -20,7 +20,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the wanted parts of testdata")
 
-var settings = Settings{Domain: "cluster.local", Addresses: netip.MustParsePrefix("10.78.0.0/16")}
+var settings = Settings{Domain: "cluster.local", Addresses: netip.MustParsePrefix("10.78.0.0/16"),
+	Ingress: "ingress.outrigger-system.svc.cluster.local"}
 
 // world is a View that grows by plans, as the bus would have it.
 type world struct {

@@ -50,6 +50,20 @@ func (c *checker) instance(i *configv1.Instance, say, warn report) {
 	}
 }
 
+// noResource is how documents of Istio say that a sample is of no resource in particular.
+const noResource = `"UNSPECIFIED"`
+
+// resource refuses to describe a monitored resource: no adapter has a use for it.
+func resource(i *configv1.Instance, say report) {
+	fields := i.GetParams().GetFields()
+	if v := fields["monitoredResourceType"]; v != nil && strings.TrimSpace(v.GetStringValue()) != noResource {
+		say("spec.params.monitoredResourceType", notYet+`; leave it out, or write '"UNSPECIFIED"'`)
+	}
+	if fields["monitoredResourceDimensions"] != nil {
+		say("spec.params.monitoredResourceDimensions", notYet)
+	}
+}
+
 // each makes expressions of a mapping.
 func each(field string, m map[string]string) []expression {
 	var out []expression

@@ -63,11 +63,7 @@ func (c *checker) linkRoute(o *configv1.Object, r *configv1.RouteRule, say, warn
 	if !slices.ContainsFunc(ruled.GetPorts(), isHTTP) {
 		say("spec.destination", "%s has no HTTP port; routes are for HTTP only", ref)
 	}
-	if src := r.GetMatch().GetSource(); src.GetName() != "" || src.GetService() != "" {
-		if s, _ := c.service(c.host(src, ns)); s == nil {
-			warn("spec.match.source", "there is no service %s now", c.host(src, ns))
-		}
-	}
+	c.linkSource(r.GetMatch().GetSource(), ns, warn)
 	for i, w := range r.GetRoute() {
 		field := fmt.Sprintf("spec.route[%d]", i)
 		target, at := ruled, ref
@@ -96,8 +92,46 @@ func shareHTTP(a, b *configv1.Service) bool {
 	})
 }
 
-// anyWorkload tells whether a workload has all labels of two sets.
+// linkSource warns of a rule for callers that there are not.
+func (c *checker) linkSource(src *configv1.ServiceName, namespace string, warn report) {
+	const field = "spec.match.source"
+	labels := model.LabelsOf(src.GetLabels())
+	if src.GetName() == "" && src.GetService() == "" {
+		if labels != "" && !c.anyCaller(labels) {
+			warn(field+".labels", "no workload has these labels now, and gateways call without labels: the rule concerns nobody")
+		}
+		return
+	}
+	host := c.host(src, namespace)
+	s, ref := c.service(host)
+	switch {
+	case s == nil && host == c.settings.Ingress:
+		if labels != "" {
+			warn(field+".labels", "gateways call without labels: the rule concerns nobody; leave them out")
+		}
+	case s == nil:
+		warn(field, "there is no service %s now", host)
+	case labels != "" && !c.anyWorkload(ref.Namespace, s.GetSelector(), src.GetLabels()):
+		warn(field+".labels", "no workload of %s has these labels now: the rule concerns nobody", ref)
+	}
+}
+
+// anyCaller tells whether a workload of any namespace has labels.
+func (c *checker) anyCaller(labels model.Labels) bool {
+	for _, all := range c.index.near {
+		if slices.ContainsFunc(all, func(w *configv1.Workload) bool { return labels.SubsetOf(w.GetLabels()) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// anyWorkload tells whether a workload has all labels of two sets. An empty selector
+// selects none.
 func (c *checker) anyWorkload(namespace string, selector, labels map[string]string) bool {
+	if len(selector) == 0 {
+		return false
+	}
 	one, two := model.LabelsOf(selector), model.LabelsOf(labels)
 	return slices.ContainsFunc(c.index.near[namespace], func(w *configv1.Workload) bool {
 		return one.SubsetOf(w.GetLabels()) && two.SubsetOf(w.GetLabels())

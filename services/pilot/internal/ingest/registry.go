@@ -6,9 +6,9 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	configv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/config/v1"
+	"github.com/outrigger-mesh/outrigger/services/pilot/internal/model"
 )
 
 const maxPort = 65535
@@ -51,6 +51,14 @@ func service(s *configv1.Service, addresses netip.Prefix, say report) {
 	}
 	for i, r := range s.GetIngress() {
 		ingressRoute(s, r, fmt.Sprintf("spec.ingress[%d]", i), say)
+	}
+	externalHosts(s, say)
+}
+
+// externalHosts checks the names that egress is to carry.
+func externalHosts(s *configv1.Service, say report) {
+	if len(s.GetExternalHosts()) > 0 && !slices.ContainsFunc(s.GetPorts(), isHTTP) {
+		say("spec.externalHosts", "without an HTTP port in spec.ports: "+notYet+"; egress carries plain HTTP")
 	}
 	for i, h := range s.GetExternalHosts() {
 		if !isDomain(h) || !strings.Contains(h, ".") {
@@ -143,5 +151,17 @@ func workload(o *configv1.Object, say report) {
 			say(field, "%d: want 1 to %d", n, maxPort)
 		}
 	}
-	span(w.GetLease(), time.Second, longest, "spec.lease", say)
+}
+
+// written refuses in a Workload what only agents say of theirs. One that an agent
+// registered may come back as it is.
+func (c *checker) written(o *configv1.Object, say report) {
+	if e := c.view[model.RefOf(o)]; strings.HasPrefix(e.Object.GetMetadata().GetOrigin(), "registry:") && c.unchanged(e, o) {
+		return
+	}
+	w := o.GetWorkload()
+	unsupported(w, "spec", say, "locality")
+	if w.GetLease() != nil {
+		say("spec.lease", "only what an agent registers has a lease, which the agent renews; leave it out: the Workload stays until it is deleted")
+	}
 }
