@@ -1,5 +1,5 @@
 // Package decode turns the text of documents into objects and back, strictly. In: the
-// bytes of a file, YAML or JSON, one or more documents. Out: typed objects that know
+// bytes of a file, YAML or JSON, one or more documents, Lists of them too. Out: typed objects that know
 // where each of their fields was written, and every mistake with file, line, column and
 // field. It checks form only: whether weights add up or a service exists is for whoever
 // takes the objects. It does no I/O and keeps nothing between calls.
@@ -123,9 +123,7 @@ func Documents(name string, content []byte, defaultNamespace string) ([]Decoded,
 			r.syntax(err, content, wrong)
 			break
 		}
-		if d, ok := r.document(&doc); ok {
-			out = append(out, d)
-		}
+		out = append(out, r.document(&doc)...)
 	}
 	return out, r.finish()
 }

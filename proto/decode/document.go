@@ -51,13 +51,9 @@ var istioRuleSpelling = spelling{
 	hidden: []string{"on_unavailable", "timeout", "written_match"},
 }
 
-// document reads one document. ok is false if it is empty or too wrong to be an object.
-func (r *reader) document(doc *yaml.Node) (d Decoded, ok bool) {
+// object reads one object. ok is false if it is too wrong to be one.
+func (r *reader) object(root *yaml.Node) (d Decoded, ok bool) {
 	r.label, r.places = "", map[string]place{}
-	root, ok := r.enter(doc.Content[0], "", 0)
-	if !ok || isNull(root) {
-		return Decoded{}, false
-	}
 	if root.Kind != yaml.MappingNode {
 		r.report(where(root), "", "a document is a mapping with apiVersion, kind, metadata and spec; this is %s", got(root))
 		return Decoded{}, false
@@ -113,7 +109,13 @@ func (r *reader) envelope(root *yaml.Node) envelope {
 		}
 		if k.Value != "status" {
 			r.report(where(k), quoteName(k.Value), "unknown field; a document has apiVersion, kind, metadata and spec")
+			continue
 		}
+		value, ok := r.enter(v, k.Value, 0)
+		if !ok {
+			return e
+		}
+		r.nothing(k, value, "not taken: how an object is doing is not for a document to say; leave it out")
 	}
 	return e
 }
@@ -146,7 +148,7 @@ func (r *reader) form(root *yaml.Node, e envelope) (f form, istio, ok bool) {
 	}
 	switch {
 	case strings.HasSuffix(kind, "List"):
-		r.report(where(e.kind), "kind", "lists are not taken; write the items as documents separated by ---")
+		r.report(where(e.kind), "kind", "lists of one kind are not taken; write the items as documents separated by ---, or as items of the kind List")
 	case istio && slices.Contains(later, kind):
 		r.report(where(e.kind), "kind", "%s: not supported yet", kind)
 	default:
