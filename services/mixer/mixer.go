@@ -111,7 +111,7 @@ func follow(cfg Config, conn *natsbus.Conn, tel *telemetry.Telemetry, d *dispatc
 			}
 		}),
 		registry: feed.New(names, tel.Log, func(_ context.Context, objects []*configv1.Object, revision uint64) {
-			world.Set(registry.Build(objects, cfg.Policy.Domain, revision))
+			world.Set(registry.Build(objects, cfg.Policy.Domain, revision).After(world.Snapshot()))
 		}),
 	}, nil
 }

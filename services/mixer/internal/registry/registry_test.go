@@ -156,3 +156,50 @@ func TestALabelAloneDoesNotJoinAServiceThatNamesItsAccounts(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoLeftIsKnownUntilReplaced: a rule about a caller holds while that caller calls.
+func TestWhoLeftIsKnownUntilReplaced(t *testing.T) {
+	t.Parallel()
+	labels := func(v string) map[string]string { return map[string]string{"app": "reviews", "version": v} }
+	svc := service("default", "reviews", map[string]string{"app": "reviews"})
+	const user = "spiffe://cluster.local/ns/default/sa/reviews"
+	at := netip.MustParseAddr("10.77.1.3")
+	here := workload("default", "reviews-v3", "reviews", at.String(), labels("v3"))
+	for name, c := range map[string]struct {
+		next []*configv1.Object
+		want any // source.labels
+	}{
+		"nobody took its place":      {[]*configv1.Object{svc}, labels("v3")},
+		"it is back as another one":  {[]*configv1.Object{svc, workload("default", "reviews-v3", "reviews", "10.77.1.9", labels("v3"))}, nil},
+		"its address has a new one":  {[]*configv1.Object{svc, workload("default", "reviews-v4", "reviews", at.String(), labels("v4"))}, labels("v4")},
+		"a stranger has its address": {[]*configv1.Object{svc, workload("default", "x", "x", at.String(), labels("x"))}, labels("v3")},
+	} {
+		s := Build([]*configv1.Object{svc, here}, "cluster.local", 1)
+		for revision := range uint64(3) { // it is not forgotten after a while
+			s = Build(c.next, "cluster.local", 2+revision).After(s)
+		}
+		if d := cmp.Diff(c.want, s.Source(at, user)["source.labels"]); d != "" {
+			t.Errorf("%s: labels (-want +got):\n%s", name, d)
+		}
+		if _, n := s.Sizes(); n != len(c.next)-1 {
+			t.Errorf("%s: %d workloads, want %d", name, n, len(c.next)-1)
+		}
+	}
+}
+
+func TestNoMoreAreRememberedThanMayBe(t *testing.T) {
+	t.Parallel()
+	s := Build(nil, "cluster.local", 0)
+	for i := range 3 {
+		var many []*configv1.Object
+		for n := range maxDeparted / 2 {
+			a := netip.AddrFrom4([4]byte{10, byte(i), byte(n >> 8), byte(n)})
+			many = append(many, workload("default", a.String(), "x", a.String(), nil))
+		}
+		s = Build(many, "cluster.local", 1).After(s)
+	}
+	s = Build(nil, "cluster.local", 1).After(s)
+	if len(s.departed) != maxDeparted || !s.Known(netip.MustParseAddr("10.2.0.1")) || s.Known(netip.MustParseAddr("10.0.0.1")) {
+		t.Errorf("%d are remembered, want the last %d", len(s.departed), maxDeparted)
+	}
+}

@@ -39,6 +39,42 @@ type Snapshot struct {
 	byAddress map[netip.Addr][]*Workload
 	byName    map[name]*Workload
 	services  map[string]*Service
+	departed  []*Workload // that are still known, in the order in which they left
+}
+
+// maxDeparted bounds what is remembered of workloads that left.
+const maxDeparted = 10_000
+
+// After returns s with the workloads that before knew and s does not, as long as nobody
+// replaces them. Who left the registry may still call, because what
+// registers it hangs or because it ends what it has begun, and a rule about it must not
+// stop to hold: its account is proven by its certificate, and what else is known of it
+// was true when it was last heard of. The last maxDeparted are kept. s is used up.
+func (s *Snapshot) After(before *Snapshot) *Snapshot {
+	known := map[*Workload]bool{}
+	for _, w := range before.departed {
+		known[w] = true
+	}
+	all := slices.Clone(before.departed)
+	for _, w := range before.byName {
+		if !known[w] && w.Address.IsValid() {
+			all = append(all, w)
+		}
+	}
+	all = slices.DeleteFunc(all, s.replaced)
+	s.departed = all[max(0, len(all)-maxDeparted):]
+	for _, w := range s.departed {
+		s.byName[name{w.Namespace, w.Name}] = w
+		s.byAddress[w.Address] = append(s.byAddress[w.Address], w)
+	}
+	return s
+}
+
+// replaced reports whether somebody has the name of w, or could not be told from it.
+func (s *Snapshot) replaced(w *Workload) bool {
+	return s.byName[name{w.Namespace, w.Name}] != nil || slices.ContainsFunc(s.byAddress[w.Address], func(x *Workload) bool {
+		return x.Namespace == w.Namespace && x.Account == w.Account
+	})
 }
 
 // Build makes a Snapshot of Service and Workload objects; others are passed over.
@@ -163,4 +199,6 @@ func (s *Snapshot) Serves(host string, id spiffe.ID) bool {
 }
 
 // Sizes returns how many services and workloads there are.
-func (s *Snapshot) Sizes() (services, workloads int) { return len(s.services), len(s.byName) }
+func (s *Snapshot) Sizes() (services, workloads int) {
+	return len(s.services), len(s.byName) - len(s.departed)
+}
