@@ -62,6 +62,7 @@ type Snapshot struct {
 	Stage      Stage             `json:"stage"`
 	ReadyAfter time.Duration     `json:"readyAfter,omitempty"` // nanoseconds
 	Failure    string            `json:"failure,omitempty"`
+	Warning    string            `json:"warning,omitempty"` // what cannot be kept up while the fleet goes on
 	Hub        netip.Addr        `json:"hub"`
 	Published  map[string]string `json:"published"` // name to address on the machine's loopback
 	Hosts      []PlannedHost     `json:"hosts"`

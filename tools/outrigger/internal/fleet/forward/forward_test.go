@@ -34,8 +34,8 @@ func chain(t *testing.T, serve func(net.Conn)) (client *net.TCPConn, stop func()
 	front := listen(t, "tcp", "127.0.0.1:0")
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 2)
-	go func() { done <- forward.Serve(ctx, middle, forward.To("tcp", server.Addr().String())) }()
-	go func() { done <- forward.Serve(ctx, front, forward.To("unix", middle.Addr().String())) }()
+	go func() { done <- door(t, middle, forward.To("tcp", server.Addr().String())).Run(ctx) }()
+	go func() { done <- door(t, front, forward.To("unix", middle.Addr().String())).Run(ctx) }()
 	stop = func() {
 		cancel()
 		for range cap(done) {
@@ -56,6 +56,15 @@ func chain(t *testing.T, serve func(net.Conn)) (client *net.TCPConn, stop func()
 	t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(patience))
 	return conn.(*net.TCPConn), stop
+}
+
+// door has few places and no trouble.
+func door(t *testing.T, listener net.Listener, dial forward.Dial) forward.Door {
+	return forward.Door{
+		Listener: listener, Dial: dial, Places: 16,
+		Open:    func() (net.Listener, error) { return nil, errors.New("there is one listener only") },
+		Trouble: func(err error) { t.Errorf("trouble: %v", err) },
+	}
 }
 
 func listen(t *testing.T, network, address string) net.Listener {
@@ -108,7 +117,7 @@ func TestFarSideThatIsAwayClosesTheConnection(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- forward.Serve(ctx, front, forward.To("unix", filepath.Join(t.TempDir(), "none")))
+		done <- door(t, front, forward.To("unix", filepath.Join(t.TempDir(), "none"))).Run(ctx)
 	}()
 	conn, err := net.Dial("tcp", front.Addr().String())
 	if err != nil {

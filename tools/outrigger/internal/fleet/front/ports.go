@@ -21,11 +21,19 @@ const ingressName = "ingress"
 // ports are the listeners on the machine's loopback.
 type ports struct {
 	state     string
+	places    int                     // of each of them
 	listeners map[string]net.Listener // by published name
 }
 
 func openPorts(plan fleet.Plan) (*ports, error) {
+	limit, err := openFiles()
+	if err != nil {
+		return nil, err
+	}
 	p := &ports{state: plan.State, listeners: map[string]net.Listener{}}
+	if p.places, err = placesOf(plan, limit); err != nil {
+		return nil, err
+	}
 	for _, each := range plan.Publish {
 		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(each.Port)))
 		listener, err := net.Listen("tcp", address)
@@ -58,13 +66,28 @@ func (p *ports) addresses() map[string]string {
 	return addresses
 }
 
-// serve carries connections to the supervisor until ctx ends.
-func (p *ports) serve(ctx context.Context) error {
+// ownDescriptors are those that `outrigger up` needs beside those of forwarded
+// connections.
+const ownDescriptors = 64
+
+// placesOf is how many connections each published port can carry where a process may
+// have limit files open. Too few to work with are an error.
+func placesOf(plan fleet.Plan, limit uint64) (int, error) {
+	return forward.Places(limit, len(plan.Publish), ownDescriptors)
+}
+
+// serve carries connections to the supervisor until ctx ends. What keeps a port from
+// taking connections goes to trouble, which may be called from several goroutines.
+func (p *ports) serve(ctx context.Context, trouble func(error)) error {
 	var parts sync.WaitGroup
 	failures := make(chan error, len(p.listeners)) // one each
 	for name, listener := range p.listeners {
-		socket := filepath.Join(p.state, fleet.RunFolder, fleet.ForwardFolder, name+".sock")
-		parts.Go(func() { failures <- forward.Serve(ctx, listener, forward.To("unix", socket)) })
+		door := forward.Door{
+			Listener: listener, Open: func() (net.Listener, error) { return net.Listen("tcp", listener.Addr().String()) },
+			Dial:   forward.To("unix", filepath.Join(p.state, fleet.RunFolder, fleet.ForwardFolder, name+".sock")),
+			Places: p.places, Trouble: func(err error) { trouble(fmt.Errorf("port %s: %w", name, err)) },
+		}
+		parts.Go(func() { failures <- door.Run(ctx) })
 	}
 	parts.Wait()
 	close(failures)

@@ -13,7 +13,10 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/outrigger-mesh/outrigger/tools/outrigger/internal/fleet"
+	"github.com/outrigger-mesh/outrigger/tools/outrigger/internal/fleet/supervise"
 )
 
 // EnvoyVersion is the one Envoy that the fleet is made for.
@@ -32,6 +35,13 @@ func preflight(ctx context.Context, c Config, r resolved) error {
 	if err := checkSocketPaths(r.plan); err != nil {
 		return err
 	}
+	limit, err := openFiles()
+	if err != nil {
+		return err
+	}
+	if err := checkOpenFiles(r.plan, limit); err != nil {
+		return err
+	}
 	if r.plan.Root {
 		if err := checkReadable(r.plan); err != nil {
 			return err
@@ -41,6 +51,30 @@ func preflight(ctx context.Context, c Config, r resolved) error {
 		return nil
 	}
 	return checkEnvoy(ctx, c.Envoy)
+}
+
+// openFiles is how many files a process may have open. The runtime has raised it as
+// far as it may be.
+func openFiles() (uint64, error) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, fmt.Errorf("limit of open files: %w", err)
+	}
+	return limit.Cur, nil
+}
+
+// checkOpenFiles makes sure that the published ports cannot use up the descriptors
+// of the processes that carry their connections.
+func checkOpenFiles(plan fleet.Plan, limit uint64) error {
+	_, err1 := placesOf(plan, limit)
+	_, err2 := supervise.Places(plan, limit)
+	if err := errors.Join(err2, err1); err != nil {
+		return &Refusal{
+			Problem: "the limit of open files is too low", Cause: err,
+			Advice: "raise the hard limit, for example with `ulimit -Hn 65536` as root, in limits.conf or in the service's unit (LimitNOFILE)",
+		}
+	}
+	return nil
 }
 
 func checkPrograms(plan fleet.Plan) error {

@@ -30,6 +30,7 @@ type progress struct {
 	lines    int       // of the picture on the terminal
 	spoke    time.Time // when something was last printed
 	ready    bool
+	warning  string // the fleet's own, as last shown
 }
 
 func newProgress(out io.Writer, quiet bool, welcome fleet.Welcome) *progress {
@@ -60,6 +61,10 @@ func (p *progress) update(s fleet.Snapshot, now time.Time) {
 	} else {
 		p.changes(now)
 	}
+	if s.Warning != p.warning && s.Warning != "" {
+		p.warn(s.Warning)
+	}
+	p.warning = s.Warning
 	if s.Stage == fleet.StageReady && !p.ready {
 		p.ready = true
 		if p.terminal {
@@ -67,6 +72,12 @@ func (p *progress) update(s fleet.Snapshot, now time.Time) {
 		}
 		p.greet()
 	}
+}
+
+// warn says what is wrong though the fleet goes on.
+func (p *progress) warn(text string) {
+	p.sayf("warning: %s", text)
+	p.lines = 0 // what comes next is not drawn over it
 }
 
 // beat gives a sign of life while the fleet starts.

@@ -43,10 +43,13 @@ func Up(ctx, force context.Context, c Config, out io.Writer) error {
 	if err != nil {
 		return &Refusal{Problem: "the fleet file " + c.File + " cannot be used", Cause: err, Advice: "correct its welcome"}
 	}
-	session := &session{config: c, plan: r.plan, ports: ports, show: newProgress(out, c.Quiet, welcome), began: time.Now()}
+	session := &session{config: c, plan: r.plan, ports: ports, show: newProgress(out, c.Quiet, welcome), began: time.Now(), warnings: make(chan string, maxWarnings)}
 	err = session.run(ctx, force, lock)
 	return errors.Join(err, sweep(r.plan.State))
 }
+
+// maxWarnings wait to be shown: one for each of usual ports.
+const maxWarnings = 16
 
 // session is one life of a fleet.
 type session struct {
@@ -57,6 +60,8 @@ type session struct {
 	began  time.Time
 	inner  *inner
 	latest fleet.Snapshot
+	// warnings are what the ports say; those beyond its capacity are dropped.
+	warnings chan string
 }
 
 func (s *session) run(ctx, force context.Context, lock *os.File) (err error) {
@@ -71,7 +76,7 @@ func (s *session) run(ctx, force context.Context, lock *os.File) (err error) {
 	}
 	serving, stopServing := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- s.ports.serve(serving) }()
+	go func() { served <- s.ports.serve(serving, s.trouble) }()
 	err = s.watch(ctx)
 	if err == nil || s.inner.alive() {
 		err = errors.Join(err, s.end(force))
@@ -96,6 +101,8 @@ func (s *session) watch(ctx context.Context) error {
 			if err := s.take(report); err != nil {
 				return err
 			}
+		case text := <-s.warnings:
+			s.show.warn(text)
 		case <-beat.C:
 			s.show.beat(time.Now())
 		case <-late:
@@ -105,6 +112,14 @@ func (s *session) watch(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
+	}
+}
+
+// trouble shows what is wrong with a port, from any goroutine.
+func (s *session) trouble(err error) {
+	select {
+	case s.warnings <- err.Error():
+	default:
 	}
 }
 

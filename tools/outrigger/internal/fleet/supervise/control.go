@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outrigger-mesh/outrigger/tools/outrigger/internal/fleet"
+	"github.com/outrigger-mesh/outrigger/tools/outrigger/internal/fleet/accept"
 	"github.com/outrigger-mesh/outrigger/tools/outrigger/internal/fleet/peer"
 )
 
@@ -30,6 +32,7 @@ type control struct {
 	places    map[string]place
 	runners   map[string]*runner
 	plan      fleet.Plan
+	log       *slog.Logger
 }
 
 // listenPrivate listens at a Unix socket that only the owner can open.
@@ -52,8 +55,9 @@ func (c *control) path() string {
 func (c *control) Run(ctx context.Context, listener net.Listener) error {
 	defer context.AfterFunc(ctx, func() { listener.Close() })()
 	places := make(chan struct{}, maxClients)
+	patient := accept.New(ctx, listener, func(err error) { c.log.Error("takes no requests", "error", err) })
 	for {
-		conn, err := listener.Accept()
+		conn, err := patient.Accept()
 		if ctx.Err() != nil {
 			return nil
 		}

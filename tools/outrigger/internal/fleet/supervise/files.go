@@ -1,11 +1,13 @@
 package supervise
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -88,19 +90,33 @@ func (f *childFiles) closeOwnEnds() {
 	}
 }
 
-// writeOwned writes a file that only the given user can read.
+// writeOwned writes a file that only the given user can read, all or nothing. One
+// that is right already is left alone: that needs no room on the disk.
 func writeOwned(path string, text []byte, uid uint32) error {
+	if isOwned(path, text, uid) {
+		return nil
+	}
 	temporary := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new")
-	if err := os.WriteFile(temporary, text, 0o600); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+	err := os.WriteFile(temporary, text, 0o600)
+	if err == nil && uid != 0 {
+		err = os.Chown(temporary, int(uid), int(uid))
 	}
-	if uid != 0 {
-		if err := os.Chown(temporary, int(uid), int(uid)); err != nil {
-			return fmt.Errorf("write %s: %w", path, err)
-		}
+	if err == nil {
+		err = os.Rename(temporary, path)
 	}
-	if err := os.Rename(temporary, path); err != nil {
+	if err != nil {
+		os.Remove(temporary)
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
+}
+
+// isOwned says whether a file is as writeOwned would leave it.
+func isOwned(path string, text []byte, uid uint32) bool {
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode() != 0o600 || info.Size() != int64(len(text)) || info.Sys().(*syscall.Stat_t).Uid != uid {
+		return false
+	}
+	before, err := os.ReadFile(path)
+	return err == nil && bytes.Equal(before, text)
 }

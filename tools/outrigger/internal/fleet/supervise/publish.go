@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -15,24 +16,29 @@ import (
 // tooMany failures in a row of one process end the start of the fleet.
 const tooMany = 4
 
+// rewrite is the pause before a file that could not be written is tried again.
+const rewrite = 2 * time.Second
+
 // publisher tells the world how the fleet is: it alone decides the stage that the
 // fleet is in, and says so in the file, on the line to `outrigger up`, and to
-// whoever asks.
+// whoever asks. While the file cannot be written, as on a full disk, it keeps what
+// it had, and the snapshot says so.
 type publisher struct {
 	board  *board
 	path   string
 	report func(fleet.Report) error
 	manual map[string]bool
+	log    *slog.Logger
 
 	mu       sync.Mutex
 	latest   fleet.Snapshot
 	stopping chan struct{} // closed by stop
 }
 
-func newPublisher(orders fleet.Orders, b *board, report func(fleet.Report) error) *publisher {
+func newPublisher(orders fleet.Orders, b *board, report func(fleet.Report) error, log *slog.Logger) *publisher {
 	plan := orders.Plan
 	p := &publisher{
-		board: b, report: report, manual: map[string]bool{}, stopping: make(chan struct{}),
+		board: b, report: report, manual: map[string]bool{}, log: log, stopping: make(chan struct{}),
 		path: filepath.Join(plan.State, fleet.RunFolder, fleet.SnapshotFile),
 	}
 	for _, process := range plan.Processes {
@@ -65,16 +71,22 @@ func ownPID() int {
 	return pid
 }
 
-// Run publishes every change until ctx ends.
+// Run publishes every change until ctx ends. An error means that nobody takes
+// reports any more.
 func (p *publisher) Run(ctx context.Context) error {
 	stopping := p.stopping
 	for {
-		changed, err := p.publish()
+		changed, written, err := p.publish()
 		if err != nil {
 			return err
 		}
+		var again <-chan time.Time
+		if !written {
+			again = time.After(rewrite)
+		}
 		select {
 		case <-changed:
+		case <-again:
 		case <-stopping:
 			stopping = nil
 		case <-ctx.Done():
@@ -103,7 +115,7 @@ func (p *publisher) snapshot() fleet.Snapshot {
 	return s
 }
 
-func (p *publisher) publish() (changed <-chan struct{}, err error) {
+func (p *publisher) publish() (changed <-chan struct{}, written bool, err error) {
 	rows, changed := p.board.read()
 	p.mu.Lock()
 	p.latest.Processes = rows
@@ -112,14 +124,34 @@ func (p *publisher) publish() (changed <-chan struct{}, err error) {
 	}
 	s := p.latest
 	p.mu.Unlock()
+	s.Warning = ""
+	if err := p.write(s); err != nil {
+		s.Warning = err.Error()
+	}
+	p.warn(s.Warning)
+	return changed, s.Warning == "", p.report(fleet.Report{Snapshot: &s})
+}
+
+func (p *publisher) write(s fleet.Snapshot) error {
 	text, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
-		return nil, fmt.Errorf("fleet state: %w", err)
+		return fmt.Errorf("fleet state: %w", err)
 	}
-	if err := writeOwned(p.path, append(text, '\n'), 0); err != nil {
-		return nil, err
+	return writeOwned(p.path, append(text, '\n'), 0)
+}
+
+// warn takes note of what is wrong, "" for nothing, and logs it when it is news.
+func (p *publisher) warn(now string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch now {
+	case p.latest.Warning:
+	case "":
+		p.log.Info("fleet state is written again")
+	default:
+		p.log.Error("fleet state is not written", "error", now)
 	}
-	return changed, p.report(fleet.Report{Snapshot: &s})
+	p.latest.Warning = now
 }
 
 // judge says whether a fleet that starts has come up, or cannot.

@@ -16,7 +16,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outrigger-mesh/outrigger/tools/outrigger/internal/fleet"
-	"github.com/outrigger-mesh/outrigger/tools/outrigger/internal/fleet/forward"
 	"github.com/outrigger-mesh/outrigger/tools/outrigger/internal/fleet/logfile"
 )
 
@@ -162,8 +161,8 @@ func newSupervisor(orders fleet.Orders, n *network, l *line, log *slog.Logger) *
 	for _, p := range plan.Processes {
 		s.runners[p.Name] = newRunner(p, s.launcher, check, b, log)
 	}
-	s.publisher = newPublisher(orders, b, l.say)
-	s.control = &control{publisher: s.publisher, places: n.places, runners: s.runners, plan: plan}
+	s.publisher = newPublisher(orders, b, l.say, log)
+	s.control = &control{publisher: s.publisher, places: n.places, runners: s.runners, plan: plan, log: log}
 	return s
 }
 
@@ -171,8 +170,13 @@ func newSupervisor(orders fleet.Orders, n *network, l *line, log *slog.Logger) *
 func (s *supervisor) run() error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	doors, err := s.openDoors()
+	doors, err := openDoors(s.plan, s.log)
 	if err != nil {
+		return err
+	}
+	controls, err := listenPrivate(s.control.path())
+	if err != nil {
+		closeDoors(doors)
 		return err
 	}
 	var parts sync.WaitGroup
@@ -185,8 +189,9 @@ func (s *supervisor) run() error {
 	}
 	part("reaper", s.reaper.Run)
 	part("publisher", s.publisher.Run)
+	part("control", func(ctx context.Context) error { return s.control.Run(ctx, controls) })
 	for _, door := range doors {
-		part("forward "+door.listener.Addr().String(), door.run)
+		part("forward", door.Run)
 	}
 	for name, r := range s.runners {
 		part(name, r.Run)
@@ -207,52 +212,6 @@ func (s *supervisor) run() error {
 	parts.Wait()
 	s.endRest()
 	return err
-}
-
-// door is a listener and what serves it.
-type door struct {
-	listener net.Listener
-	run      func(context.Context) error
-}
-
-// openDoors opens all listeners of the supervisor, so that a failure shows before
-// anything is started.
-func (s *supervisor) openDoors() (doors []door, err error) {
-	defer func() {
-		if err != nil {
-			for _, d := range doors {
-				d.listener.Close()
-			}
-		}
-	}()
-	run := filepath.Join(s.plan.State, fleet.RunFolder)
-	for _, p := range s.plan.Publish {
-		listener, err := listenPrivate(filepath.Join(run, fleet.ForwardFolder, p.Name+".sock"))
-		if err != nil {
-			return doors, err
-		}
-		doors = append(doors, forwarder(listener, forward.To("tcp", p.To.String())))
-	}
-	for _, r := range s.plan.Reach {
-		listener, err := net.Listen("tcp", r.Listen.String())
-		if err != nil {
-			return doors, fmt.Errorf("reach %s: %w", r.Socket, err)
-		}
-		doors = append(doors, forwarder(listener, forward.To("unix", filepath.Join(run, r.Socket))))
-	}
-	listener, err := listenPrivate(s.control.path())
-	if err != nil {
-		return doors, err
-	}
-	return append(doors, door{listener: listener, run: func(ctx context.Context) error {
-		return s.control.Run(ctx, listener)
-	}}), nil
-}
-
-func forwarder(listener net.Listener, dial forward.Dial) door {
-	return door{listener: listener, run: func(ctx context.Context) error {
-		return forward.Serve(ctx, listener, dial)
-	}}
 }
 
 // stopAll ends the processes in order.

@@ -1,0 +1,208 @@
+package forward_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/outrigger-mesh/outrigger/tools/outrigger/internal/fleet/forward"
+)
+
+// run runs a door until the test ends.
+func run(t *testing.T, d forward.Door) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- d.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+}
+
+// echo serves what is said back.
+func echo(t *testing.T) (address string) {
+	t.Helper()
+	server := listen(t, "tcp", "127.0.0.1:0")
+	go func() {
+		for {
+			conn, err := server.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				_, _ = io.Copy(conn, conn) // until either end
+			}()
+		}
+	}()
+	return server.Addr().String()
+}
+
+func dial(t *testing.T, address net.Addr) net.Conn {
+	t.Helper()
+	conn, err := net.Dial(address.Network(), address.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(2 * patience)); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+func say(conn net.Conn) error {
+	if _, err := io.WriteString(conn, "x"); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(conn, make([]byte, 1))
+	return err
+}
+
+// flawed is a listener whose first accepts fail.
+type flawed struct {
+	net.Listener
+	errs chan error
+}
+
+func (f flawed) Accept() (net.Conn, error) {
+	select {
+	case err := <-f.errs:
+		return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", err)}
+	default:
+		return f.Listener.Accept()
+	}
+}
+
+func TestADoorOutlivesTooManyOpenFiles(t *testing.T) {
+	front := flawed{listen(t, "tcp", "127.0.0.1:0"), make(chan error, 3)}
+	for range cap(front.errs) {
+		front.errs <- unix.EMFILE
+	}
+	told := make(chan error, 8)
+	d := door(t, front, forward.To("tcp", echo(t)))
+	d.Trouble = func(err error) { told <- err }
+	run(t, d)
+	if err := say(dial(t, front.Addr())); err != nil {
+		t.Errorf("connection after EMFILE: %v", err)
+	}
+	if err := <-told; !errors.Is(err, unix.EMFILE) {
+		t.Errorf("told %v, want %v", err, unix.EMFILE)
+	}
+}
+
+func TestABrokenListenerIsToldAndOpenedAgain(t *testing.T) {
+	broken := flawed{listen(t, "tcp", "127.0.0.1:0"), make(chan error, 1)}
+	broken.errs <- unix.EINVAL
+	told := make(chan error, 8)
+	d := door(t, broken, forward.To("tcp", echo(t)))
+	d.Trouble = func(err error) { told <- err }
+	again := make(chan net.Addr, 1)
+	refusals := 1
+	d.Open = func() (net.Listener, error) {
+		if refusals--; refusals == 0 {
+			return nil, unix.EADDRINUSE
+		}
+		l, err := net.Listen("tcp", broken.Addr().String())
+		if err == nil {
+			again <- l.Addr()
+		}
+		return l, err
+	}
+	run(t, d)
+	if err := say(dial(t, <-again)); err != nil {
+		t.Errorf("connection to the second listener: %v", err)
+	}
+	for _, want := range []error{unix.EINVAL, unix.EADDRINUSE} {
+		if err := <-told; !errors.Is(err, want) {
+			t.Errorf("told %v, want %v", err, want)
+		}
+	}
+}
+
+// Both ways in which doors are used: the side that the kernel keeps count of is the
+// near one, or the far one.
+func TestIdleConnectionsMakeRoom(t *testing.T) {
+	for _, network := range []string{"tcp", "unix"} {
+		t.Run(network, func(t *testing.T) {
+			t.Parallel()
+			address := "127.0.0.1:0"
+			if network == "unix" {
+				address = t.TempDir() + "/s"
+			}
+			front := listen(t, network, address)
+			d := door(t, front, forward.To("tcp", echo(t)))
+			d.Places = 4
+			run(t, d)
+			used := dial(t, front.Addr())
+			var idle []net.Conn
+			for range d.Places - 1 {
+				conn := dial(t, front.Addr())
+				if err := say(conn); err != nil {
+					t.Fatal(err)
+				}
+				idle = append(idle, conn)
+			}
+			// One that is in use all the time stays, though it is the oldest.
+			stop, stayed := make(chan struct{}), make(chan error, 1)
+			go func() {
+				tick := time.NewTicker(100 * time.Millisecond)
+				defer tick.Stop()
+				for {
+					if err := say(used); err != nil {
+						stayed <- err
+						return
+					}
+					select {
+					case <-tick.C:
+					case <-stop:
+						stayed <- nil
+						return
+					}
+				}
+			}()
+			begun := time.Now()
+			if err := say(dial(t, front.Addr())); err != nil {
+				t.Errorf("new connection while idle ones have all places: %v", err)
+			}
+			if took := time.Since(begun); took < time.Second {
+				t.Errorf("an idle connection gave way after %v, want some seconds", took)
+			}
+			close(stop)
+			if err := <-stayed; err != nil {
+				t.Errorf("connection in use: %v", err)
+			}
+			if n, err := idle[0].Read(make([]byte, 1)); n != 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("first of the idle connections: read %d bytes, error %v; want its end", n, err)
+			}
+		})
+	}
+}
+
+func TestPlacesFitTheLimitOfOpenFiles(t *testing.T) {
+	for _, c := range []struct {
+		limit          uint64
+		doors, reserve int
+		want           int
+	}{
+		{1 << 20, 6, 64, 1024}, {20_000, 6, 128, 552}, {1024, 6, 64, 26}, {640, 6, 64, 16}, {1024, 0, 64, 160},
+	} {
+		got, err := forward.Places(c.limit, c.doors, c.reserve)
+		if err != nil || got != c.want {
+			t.Errorf("limit %d, %d doors, %d in reserve: %d places, error %v; want %d", c.limit, c.doors, c.reserve, got, err, c.want)
+		}
+	}
+	if _, err := forward.Places(639, 6, 64); err == nil || !strings.Contains(err.Error(), "639") {
+		t.Errorf("one file too few: error %v, want one that says how many there may be", err)
+	}
+}
