@@ -13,7 +13,7 @@ import (
 
 // TestQueriesOfPilot: patterns with variables and verbs are found in pilot's document.
 func TestQueriesOfPilot(t *testing.T) {
-	known, err := queriesOf([]byte(openapi.Pilot))
+	known, err := operationsOf([]byte(openapi.Pilot))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,15 @@ func TestQueriesOfPilot(t *testing.T) {
 			t.Errorf("%s: got %d %s, want 400 with %s", url, w.Code, w.Body, want)
 		}
 	}
-	if _, err := queriesOf([]byte("no document")); err == nil {
+	for path, want := range map[string]string{
+		"/v1/objects:apply": "POST", "/v1/objects:wait": "GET POST", "/v1/objects": "GET", "/v1/objects/Rule/a/b": "DELETE GET",
+		"/v1/objects/Rule//b": "", "/v1/nothing": "",
+	} {
+		if got := strings.Join(known.methods(path), " "); got != want {
+			t.Errorf("methods of %s: got %q, want %q", path, got, want)
+		}
+	}
+	if _, err := operationsOf([]byte("no document")); err == nil {
 		t.Error("a broken document was taken")
 	}
 }

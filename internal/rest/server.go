@@ -33,8 +33,8 @@ type Register func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error
 // API is what one service serves.
 type API struct {
 	Register []Register
-	// OpenAPI is the JSON document served at /openapi.json. Query parameters that it does
-	// not name are refused.
+	// OpenAPI is the JSON document served at /openapi.json. Query parameters and bodies
+	// that it does not name are refused.
 	OpenAPI []byte
 	// Ready says why the service is not ready, nil when it is.
 	Ready func() error
@@ -53,7 +53,7 @@ type Server struct {
 
 // NewServer returns the REST side of s.
 func NewServer(cfg rpc.Config, s *rpc.Server, tlsConfig *tls.Config, tel *telemetry.Telemetry, api API) (*Server, error) {
-	known, err := queriesOf(api.OpenAPI)
+	known, err := operationsOf(api.OpenAPI)
 	if err != nil {
 		return nil, err
 	}
@@ -63,10 +63,11 @@ func NewServer(cfg rpc.Config, s *rpc.Server, tlsConfig *tls.Config, tel *teleme
 		runtime.WithDisablePathLengthFallback(),
 		runtime.WithMiddlewares(known.strict),
 		runtime.WithIncomingHeaderMatcher(func(string) (string, bool) { return "", false }),
-		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.JSONPb{
+		runtime.WithRoutingErrorHandler(known.misrouted),
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, oneValue{&runtime.JSONPb{
 			MarshalOptions:   protojson.MarshalOptions{EmitUnpopulated: false},
 			UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: false},
-		}))
+		}}))
 	for _, register := range api.Register {
 		if err := register(context.Background(), mux, s.Loopback()); err != nil {
 			return nil, fmt.Errorf("REST gateway: %w", err)
@@ -74,12 +75,16 @@ func NewServer(cfg rpc.Config, s *rpc.Server, tlsConfig *tls.Config, tel *teleme
 	}
 	root := http.NewServeMux()
 	root.Handle("/", http.MaxBytesHandler(mux, int64(cfg.RequestLimit())))
-	root.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+	own := http.NewServeMux()
+	own.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Write(api.OpenAPI) //nolint:errcheck // the client went away
 	})
-	root.Handle("GET /healthz", health(nil))
-	root.Handle("GET /readyz", health(api.Ready))
+	own.Handle("GET /healthz", health(nil))
+	own.Handle("GET /readyz", health(api.Ready))
+	for _, path := range []string{"/openapi.json", "/healthz", "/readyz"} {
+		root.Handle(path, own) // with other methods as well: it says which there are
+	}
 	return &Server{
 		name: s.Name(), cfg: cfg, tls: tlsConfig,
 		api: otelhttp.NewHandler(proven(root), "rest", otelhttp.WithTracerProvider(tel.Tracers),

@@ -24,7 +24,8 @@ import (
 )
 
 // openAPI names a parameter that no method has, to tell what it says from what acts.
-const openAPI = `{"swagger":"2.0","paths":{"/v1/status":{"get":{"parameters":[{"name":"since","in":"query"},{"name":"x","in":"path"}]}}}}`
+const openAPI = `{"swagger":"2.0","paths":{"/v1/status":{"get":{"parameters":[{"name":"since","in":"query"},{"name":"x","in":"path"}]}},
+"/v1/drain":{"post":{"parameters":[{"name":"body","in":"body"}]}}}}`
 
 type gateway struct {
 	gatewayv1.UnimplementedGatewayServiceServer
@@ -94,7 +95,11 @@ func free(t *testing.T) string {
 
 func (s served) get(t *testing.T, client *http.Client, method, url string) (int, string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader("{}"))
+	body := ""
+	if method == http.MethodPost {
+		body = "{}"
+	}
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,8 +107,14 @@ func (s served) get(t *testing.T, client *http.Client, method, url string) (int,
 	return s.do(t, client, req)
 }
 
-// do asks until the server listens.
 func (s served) do(t *testing.T, client *http.Client, req *http.Request) (int, string) {
+	t.Helper()
+	code, _, body := s.ask(t, client, req)
+	return code, body
+}
+
+// ask asks until the server listens.
+func (s served) ask(t *testing.T, client *http.Client, req *http.Request) (int, http.Header, string) {
 	t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
 	for {
@@ -124,7 +135,7 @@ func (s served) do(t *testing.T, client *http.Client, req *http.Request) (int, s
 		if err != nil {
 			t.Fatal(err)
 		}
-		return res.StatusCode, string(text)
+		return res.StatusCode, res.Header, string(text)
 	}
 }
 
@@ -172,34 +183,58 @@ func TestWhoMayCallByREST(t *testing.T) {
 // TestOnlyWhatIsMeant: what the gateway would leave out or take for something else.
 func TestOnlyWhatIsMeant(t *testing.T) {
 	s := open(t)
+	const form = "application/x-www-form-urlencoded"
 	for name, c := range map[string]struct {
-		method, path, content, override string
-		code                            int
-		body                            string
+		method, path, content, override, body string
+		chunked                               bool
+		code                                  int
+		want, allow                           string
 	}{
-		"named parameter":        {"GET", "/v1/status?since=1", "", "", 200, "local administrator"},
-		"misspelt parameter":     {"GET", "/v1/status?sinse=1", "", "", 400, `{"code":3,"message":"unknown query parameter \"sinse\"; there are since"}`},
-		"parameter of the path":  {"GET", "/v1/status?x=1", "", "", 400, `unknown query parameter \"x\"`},
-		"parameter and body":     {"POST", "/v1/drain?since=1", "", "", 400, "none are taken here"},
-		"broken query":           {"GET", "/v1/status?since=%zz", "", "", 400, "query: "},
-		"form for what is read":  {"POST", "/v1/status", "application/x-www-form-urlencoded", "", 501, "Method Not Allowed"},
-		"form for what is done":  {"POST", "/v1/drain", "application/x-www-form-urlencoded", "", 500, "log says more"},
-		"method in a header":     {"POST", "/v1/status", "application/x-www-form-urlencoded", "GET", 501, "Method Not Allowed"},
-		"what the gateway lacks": {"GET", "/v1/stats?since=1", "", "", 404, "Not Found"},
+		"named parameter":        {method: "GET", path: "/v1/status?since=1", code: 200, want: "local administrator"},
+		"misspelt parameter":     {method: "GET", path: "/v1/status?sinse=1", code: 400, want: `{"code":3,"message":"unknown query parameter \"sinse\"; there are since"}`},
+		"parameter of the path":  {method: "GET", path: "/v1/status?x=1", code: 400, want: `unknown query parameter \"x\"`},
+		"parameter and body":     {method: "POST", path: "/v1/drain?since=1", body: "{}", code: 400, want: "none are taken here"},
+		"broken query":           {method: "GET", path: "/v1/status?since=%zz", code: 400, want: "query: "},
+		"form for what is done":  {method: "POST", path: "/v1/drain", content: form, body: "{}", code: 500, want: "log says more"},
+		"what the gateway lacks": {method: "GET", path: "/v1/stats?since=1", code: 404, want: "Not Found"},
+
+		"form for what is read": {method: "POST", path: "/v1/status", content: form, body: "{}", code: 405, want: `{"code":12,"message":"POST is not taken here; there is GET"}`, allow: "GET"},
+		"method in a header":    {method: "POST", path: "/v1/status", content: form, override: "GET", body: "{}", code: 405, want: "there is GET", allow: "GET"},
+		"method that is none":   {method: "BREW", path: "/v1/drain", code: 405, want: "BREW is not taken here; there is POST", allow: "POST"},
+		"document deleted":      {method: "DELETE", path: "/openapi.json", code: 405, want: "Not Allowed", allow: "GET, HEAD"},
+		"health deleted":        {method: "DELETE", path: "/healthz", code: 405, want: "Not Allowed", allow: "GET, HEAD"},
+
+		"body where none is":      {method: "GET", path: "/v1/status", body: `{"since":1}`, code: 400, want: "GET takes no body here; what it depends on goes into the query: since"},
+		"form where none is":      {method: "GET", path: "/v1/status", content: form, body: "since=1", code: 400, want: "takes no body here"},
+		"body of unknown size":    {method: "GET", path: "/v1/status", body: "{}", chunked: true, code: 400, want: "takes no body here"},
+		"no body of unknown size": {method: "GET", path: "/v1/status", chunked: true, code: 200, want: "local administrator"},
+
+		"space after the body":  {method: "POST", path: "/v1/drain", body: " {} \r\n\t ", code: 500, want: "log says more"},
+		"no body":               {method: "POST", path: "/v1/drain", code: 500, want: "log says more"},
+		"second value":          {method: "POST", path: "/v1/drain", body: "{}{}", code: 400, want: "the body goes on after its JSON value, which ends at byte 2"},
+		"field after the end":   {method: "POST", path: "/v1/drain", body: `{}, "dryRun": true}`, code: 400, want: "goes on after"},
+		"bracket after the end": {method: "POST", path: "/v1/drain", body: "{}}", code: 400, want: "goes on after"},
+		"text after the end":    {method: "POST", path: "/v1/drain", body: "{}\ntrailing", chunked: true, code: 400, want: "goes on after"},
+		"half a body":           {method: "POST", path: "/v1/drain", body: "{", code: 400, want: "unexpected EOF"},
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), c.method, "http://local"+c.path, strings.NewReader("{}"))
+		var body io.Reader = strings.NewReader(c.body)
+		if c.chunked {
+			body = io.MultiReader(body)
+		}
+		req, err := http.NewRequestWithContext(t.Context(), c.method, "http://local"+c.path, body)
 		if err != nil {
 			t.Fatal(err)
 		}
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(body), nil }
 		if c.content != "" {
 			req.Header.Set("Content-Type", c.content)
 		}
 		if c.override != "" {
 			req.Header.Set("X-Http-Method-Override", c.override)
 		}
-		code, body := s.do(t, s.socketClient(), req)
-		if code != c.code || !strings.Contains(body, c.body) {
-			t.Errorf("%s: got %d %s, want %d with %s", name, code, body, c.code, c.body)
+		code, header, text := s.ask(t, s.socketClient(), req)
+		if code != c.code || !strings.Contains(text, c.want) || header.Get("Allow") != c.allow {
+			t.Errorf("%s: got %d %s (Allow %q), want %d with %s (Allow %q)", name, code, text, header.Get("Allow"), c.code, c.want, c.allow)
 		}
 	}
 }
