@@ -31,6 +31,7 @@ func TestSecondUserRefused(t *testing.T) {
 	t.Run("published ports", s.testSecondPorts)
 	t.Run("state folder", s.testSecondFiles)
 	t.Run("an application calls the control plane", s.testApplicationRefused)
+	t.Run("an application and other processes", s.testApplicationsApart)
 	t.Run("join tokens", s.testTokens)
 	t.Run("the bus", s.testBusRights)
 }

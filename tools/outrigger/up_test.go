@@ -64,7 +64,7 @@ func checkWorkload(t *testing.T, u *up) {
 	if u.site.user {
 		wantIn(t, agent, "uid=0", "capabilities=0000000000003400")
 	} else {
-		wantIn(t, application, "uid=1338 gid=1338 groups=[]")
+		wantIn(t, application, "uid=60601 gid=60601 groups=[]")
 		wantIn(t, agent, "uid=1337 gid=1337 groups=[]", "capabilities=0000000000000000")
 	}
 	wantIn(t, u.get(t, "reviews", "/"), "inbound ")

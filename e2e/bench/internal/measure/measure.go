@@ -84,6 +84,7 @@ type bench struct {
 	Config
 	began   time.Time
 	started time.Time // the newest mesh
+	hosts   []string  // of the mesh for requests, in order
 }
 
 func (b *bench) say(format string, args ...any) {

@@ -68,7 +68,7 @@ func (b *bench) path(ctx context.Context) ([]figure.Row, error) {
 	all := b.variants()
 	b.say("starting a mesh of a client and %d servers, and two bare Envoys", len(all)/2)
 	cfg := mesh.Config{
-		Root: b.Root, Fleet: b.pathFleet([]string{plainName, reportedName, checkedName}), Before: writeBare,
+		Root: b.Root, Fleet: b.pathFleet([]string{plainName, reportedName, checkedName}), Before: b.writeBare,
 	}
 	err := b.with(ctx, cfg, func(ctx context.Context, m *mesh.Mesh) error {
 		if err := apply(ctx, m, objects); err != nil {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/outrigger-mesh/outrigger/e2e/bench/internal/bare"
@@ -56,6 +57,7 @@ func (b *bench) pathFleet(names []string) func(*mesh.FleetFile) {
 		policy := b.host(barePolicyHost, decide, listen, false)
 		policy["address"] = barePolicy.String()
 		f.Add("hosts", policy)
+		b.hosts = f.Names("hosts")
 	}
 }
 
@@ -83,29 +85,29 @@ func beside(args []any, dir, host string) []any {
 
 func bareConfig(dir, host string) string { return filepath.Join(dir, "bare", host+".json") }
 
-// applicationUser is one of the fleet file's users, and its uid there.
+// applicationUser is one of the fleet file's users, and the uid there of the
+// application on the first host; each further one has the next.
 const (
 	applicationUser = "application"
-	applicationUID  = 1338
+	applicationUID  = 60600
 )
 
 // writeBare writes the configurations of the bare Envoys, with their keys, where they
 // and nobody else can read them.
-func writeBare(m *mesh.Mesh) error {
+func (b *bench) writeBare(m *mesh.Mesh) error {
 	files, err := bare.Pair{Server: bareServer, Policy: barePolicy, App: appPort}.Files()
 	if err != nil {
 		return err
 	}
 	folder := filepath.Join(m.Dir, "bare")
-	err = os.Mkdir(folder, 0o700)
-	paths := []string{folder}
+	if err = os.Mkdir(folder, 0o700); err == nil {
+		err = os.Chmod(folder, 0o711) // each has a user of its own
+	}
 	for host, text := range map[string][]byte{bareClientHost: files.Client, bareServerHost: files.Server, barePolicyHost: files.Policy} {
 		err = errors.Join(err, os.WriteFile(bareConfig(m.Dir, host), text, 0o600))
-		paths = append(paths, bareConfig(m.Dir, host))
-	}
-	if os.Geteuid() == 0 { // else all have the user's uid
-		for _, path := range paths {
-			err = errors.Join(err, os.Chown(path, applicationUID, applicationUID))
+		if os.Geteuid() == 0 { // else all have the user's uid
+			uid := applicationUID + slices.Index(b.hosts, host)
+			err = errors.Join(err, os.Chown(bareConfig(m.Dir, host), uid, uid))
 		}
 	}
 	if err != nil {

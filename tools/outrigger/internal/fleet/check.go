@@ -3,6 +3,7 @@ package fleet
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -49,6 +50,7 @@ func (f File) check() error {
 	for i, h := range f.Hosts {
 		c.host(fmt.Sprintf("hosts[%d] %q", i, h.Name), h, f.Sidecar != nil)
 	}
+	c.uids(f)
 	c.references(f)
 	c.doors(f)
 	return errors.Join(c.mistakes...)
@@ -177,6 +179,30 @@ func (r Ready) literal() error {
 		return fmt.Errorf("ready: %q is not an address with a port", address)
 	}
 	return nil
+}
+
+// uids makes sure that nobody else has the uid of an application.
+func (c *checker) uids(f File) {
+	taken := map[uint32]string{f.RunGroup: "the run group"} // groups have the numbers of their users
+	if f.Sidecar != nil {
+		taken[f.Users[f.Sidecar.User]] = "the sidecars"
+	}
+	for _, s := range f.Services {
+		taken[f.Users[s.User]] = fmt.Sprintf("service %q", s.Name)
+	}
+	for i, h := range f.Hosts {
+		if h.App == nil {
+			continue
+		}
+		uid := f.AppUID(i)
+		if owner, is := taken[uid]; is {
+			c.failf("hosts[%d] %q: app: uid %d, which is that of user %q plus %d, is that of %s", i, h.Name, uid, h.App.User, i, owner)
+		}
+		if uid < f.Users[h.App.User] || uid == math.MaxUint32 {
+			c.failf("users: %s: %d leaves no room for a uid for each host", h.App.User, f.Users[h.App.User])
+		}
+		taken[uid] = fmt.Sprintf("host %q", h.Name)
+	}
 }
 
 // references checks names that mean something elsewhere in the file.

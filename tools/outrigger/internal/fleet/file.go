@@ -24,7 +24,8 @@ type File struct {
 	// Authority names the service that mints join tokens at its REST socket.
 	Authority string  `yaml:"authority"`
 	Network   Network `yaml:"network"`
-	// Users gives each name a uid; used when the supervisor runs as root.
+	// Users gives each name a uid; used when the supervisor runs as root. For
+	// applications it is where their uids begin; see AppUID.
 	Users map[string]uint32 `yaml:"users"`
 	// RunGroup is the group whose members may make sockets in the run folder.
 	RunGroup uint32    `yaml:"runGroup"`
@@ -144,6 +145,13 @@ type Welcome struct {
 	Try []string `yaml:"try"`
 	// Notes are what whoever runs the fleet should know.
 	Notes []string `yaml:"notes"`
+}
+
+// AppUID is the uid of the application on Hosts[i]: that of its user plus i, so that
+// no application can inspect or signal another one. It stays the same until hosts
+// before it come or go.
+func (f File) AppUID(i int) uint32 {
+	return f.Users[f.Hosts[i].App.User] + uint32(i) //nolint:gosec // a file is too small for so many
 }
 
 // maxFile bounds the size of a fleet file, in bytes.

@@ -17,7 +17,7 @@ type Settings struct {
 	Bin    string
 	Envoy  string // empty where no Envoy was named
 	Config string // empty: the fleet file's own
-	Root   bool   // each kind of process has a uid of its own
+	Root   bool   // processes have the uids of the fleet file
 }
 
 // Kind is what a process is in the fleet.
@@ -127,8 +127,8 @@ func NewPlan(f File, s Settings) (Plan, error) {
 	}
 	addresses, err := allocate(f)
 	mistakes = append(mistakes, err)
-	for i, host := range f.Hosts {
-		mistakes = append(mistakes, p.addHost(f, host, addresses[i], s))
+	for i := range f.Hosts {
+		mistakes = append(mistakes, p.addHost(f, i, addresses[i], s))
 	}
 	if f.Authority != "" {
 		p.Authority = p.authority(f)
@@ -193,7 +193,8 @@ func (p *Plan) addService(f File, service Service, s Settings) error {
 	return p.add(process, service.Command, service.Ready, v, s)
 }
 
-func (p *Plan) addHost(f File, host Host, address netip.Addr, s Settings) error {
+func (p *Plan) addHost(f File, i int, address netip.Addr, s Settings) error {
+	host := f.Hosts[i]
 	planned := PlannedHost{
 		Name: host.Name, Namespace: host.Namespace, Service: host.Service, Version: host.Version,
 		Account: host.Account, Address: address, Sidecar: host.Sidecar,
@@ -228,7 +229,10 @@ func (p *Plan) addHost(f File, host Host, address netip.Addr, s Settings) error 
 	if host.App != nil {
 		process := Process{
 			Name: host.Name + ".app", Kind: KindApp, Host: host.Name, Dir: "/",
-			UID: p.uid(host.App.User), After: host.After, Manual: host.Manual,
+			After: host.After, Manual: host.Manual,
+		}
+		if p.Root {
+			process.UID = f.AppUID(i)
 		}
 		mistakes = append(mistakes, p.add(process, host.App.Command, host.App.Ready, v, s))
 	}

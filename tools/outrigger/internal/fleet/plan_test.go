@@ -15,7 +15,7 @@ var settings = fleet.Settings{State: "/s", Bin: "/b", Envoy: "/e/envoy", Config:
 
 const sample = `
 authority: ca
-users: {ca: 1342, proxy: 1337, app: 1338}
+users: {ca: 1342, proxy: 1337, app: 1400}
 services:
 - {name: ca, command: ca, user: ca}
 - {name: gate, command: /opt/gate, args: ["${ENVOY}", "${SERVICE_STATE}", "$5"], env: {Z: "${HUB}", A: "${ID}"}, user: ca, account: gateway, after: [ca]}
@@ -53,9 +53,9 @@ func TestPlanDecidesEverything(t *testing.T) {
 			Dir: "/s/hosts/one", UID: 1337, ID: "spiffe://cluster.local/ns/shop/sa/shop",
 			Config: "/s/settings/one/agent.yaml", Text: "http:80:http,db:9:tcp a=1,b=2", Log: "/s/log/one.sidecar.log",
 		},
-		{Name: "two.app", Kind: fleet.KindApp, Host: "two", Path: "/b/app", Args: []string{}, Env: []string{path}, Dir: "/", UID: 1338, Log: "/s/log/two.app.log"},
+		{Name: "two.app", Kind: fleet.KindApp, Host: "two", Path: "/b/app", Args: []string{}, Env: []string{path}, Dir: "/", UID: 1401, Log: "/s/log/two.app.log"},
 		{
-			Name: "three.app", Kind: fleet.KindApp, Host: "three", Path: "/b/app", Args: []string{}, Env: []string{path}, Dir: "/", UID: 1338,
+			Name: "three.app", Kind: fleet.KindApp, Host: "three", Path: "/b/app", Args: []string{}, Env: []string{path}, Dir: "/", UID: 1402,
 			Ready: fleet.Ready{TCP: "127.0.0.1:80"}, Log: "/s/log/three.app.log",
 		},
 	}
@@ -100,7 +100,11 @@ func TestMistakes(t *testing.T) {
 		"unfinished variable":        {`"$5"`, `"${STATE"`, "${STATE: unknown variable"},
 		"host variable in a service": {`"$5"`, `"${HOST_IP}"`, `${HOST_IP}: unknown variable`},
 		"unknown user":               {"user: app}}\n- {name: three", "user: nobody}}\n- {name: three", `hosts[1] "two": app: user "nobody" is not in users`},
-		"uid of root":                {"app: 1338", "app: 0", "users: app: uid 0 is root"},
+		"uid of root":                {"app: 1400", "app: 0", "users: app: uid 0 is root"},
+		"uid of the run group":       {"app: 1400", "app: 1339", `hosts[1] "two": app: uid 1340, which is that of user "app" plus 1, is that of the run group`},
+		"uid of a service":           {"app: 1400", "app: 1341", `hosts[1] "two": app: uid 1342, which is that of user "app" plus 1, is that of service "gate"`},
+		"uid of the sidecars":        {"app: 1400", "app: 1336", `uid 1337, which is that of user "app" plus 1, is that of the sidecars`},
+		"uids without room":          {"app: 1400", "app: 4294967294", "users: app: 4294967294 leaves no room"},
 		"two of one name":            {"name: three", "name: ca", `hosts[2] "ca": the name is taken by services[0] "ca"`},
 		"name with a slash":          {"name: three", "name: ../x", `"../x" is not a name`},
 		"unknown dependency":         {"after: [ca]", "after: [nothing]", `after: there is no service "nothing"`},
@@ -129,6 +133,14 @@ func TestMistakes(t *testing.T) {
 			t.Error("no error")
 		}
 	})
+}
+
+func TestNoTwoApplicationsHaveOneUID(t *testing.T) {
+	two := strings.NewReplacer("app: 1400}", "app: 1400, last: 1399}", "{command: app, user: app, ready", "{command: app, user: last, ready").Replace(sample)
+	_, err := plan(t, two, settings)
+	if want := `hosts[2] "three": app: uid 1401, which is that of user "last" plus 2, is that of host "two"`; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error is %v, want one that says %q", err, want)
+	}
 }
 
 func TestAllMistakesAreReportedTogether(t *testing.T) {
