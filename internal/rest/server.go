@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/outrigger-mesh/outrigger/internal/identity"
+	"github.com/outrigger-mesh/outrigger/internal/limit"
 	"github.com/outrigger-mesh/outrigger/internal/rpc"
 	"github.com/outrigger-mesh/outrigger/internal/run"
 	"github.com/outrigger-mesh/outrigger/internal/telemetry"
@@ -183,12 +184,12 @@ func (s *Server) serveTCP(ctx context.Context, addr, key string, h http.Handler,
 	if err != nil {
 		return fmt.Errorf("%s: %w", key, err)
 	}
-	if cfg != nil {
-		cfg = cfg.Clone()
-		cfg.NextProtos = []string{"h2", "http/1.1"}
-		l = tls.NewListener(l, cfg)
+	if cfg == nil {
+		return serve(ctx, limit.New(l, opsConnections, 0), h, opsIdle)
 	}
-	return serve(ctx, l, h)
+	cfg = cfg.Clone()
+	cfg.NextProtos = []string{"h2", "http/1.1"}
+	return serve(ctx, tls.NewListener(s.cfg.Limited(l), cfg), h, apiIdle)
 }
 
 func (s *Server) serveSocket(ctx context.Context) error {
@@ -196,15 +197,24 @@ func (s *Server) serveSocket(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return serve(ctx, l, s.api)
+	return serve(ctx, l, s.api, apiIdle)
 }
 
-func serve(ctx context.Context, l net.Listener, h http.Handler) error {
+const (
+	// opsConnections are open at the ops port at once; a further one takes the place of
+	// the one of least use. Probes and scrapers need few.
+	opsConnections = 64
+	opsIdle        = 30 * time.Second
+	apiIdle        = 2 * time.Minute
+)
+
+// serve serves until ctx ends. idle is how long a connection is kept between requests.
+func serve(ctx context.Context, l net.Listener, h http.Handler, idle time.Duration) error {
 	srv := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       time.Minute,
-		IdleTimeout:       2 * time.Minute,
+		IdleTimeout:       idle,
 		MaxHeaderBytes:    64 << 10,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, localKey{}, rpc.IsLocal(c))

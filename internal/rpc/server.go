@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/outrigger-mesh/outrigger/internal/limit"
 	"github.com/outrigger-mesh/outrigger/internal/run"
 	"github.com/outrigger-mesh/outrigger/internal/spiffe"
 	"github.com/outrigger-mesh/outrigger/internal/telemetry"
@@ -34,6 +35,8 @@ type Config struct {
 	Sockets    string   `yaml:"sockets" help:"directory for the Unix sockets <service>.grpc.sock and <service>.rest.sock"`
 	SocketUIDs []int    `yaml:"socketUIDs" help:"user ids beside root and our own that may call by Unix socket"`
 	Admins     []string `yaml:"admins" help:"SPIFFE IDs that may call admin methods"`
+	// Connections bounds those by TLS; see Limited.
+	Connections int `yaml:"connections" help:"how many connections may be open at the gRPC port, and how many at the REST port (0: 4096)"`
 	// MaxRequest bounds a request in bytes, by gRPC and by REST; 0 is 16 MiB. Services
 	// that anybody may call set what their largest request needs.
 	MaxRequest int `yaml:"-"`
@@ -48,6 +51,23 @@ func (c Config) RequestLimit() int {
 		return c.MaxRequest
 	}
 	return maxMessage
+}
+
+// Limits of the connections at a port.
+const (
+	connections = 4096
+	// idle is longer than a stream in use is ever silent, see the keepalive of server.
+	idle = time.Minute
+)
+
+// Limited bounds the connections of a port by TLS. When there are too many, those that
+// have been idle for a minute give way.
+func (c Config) Limited(l net.Listener) net.Listener {
+	n := c.Connections
+	if n <= 0 {
+		n = connections
+	}
+	return limit.New(l, n, idle)
 }
 
 // Access says who may call a method.
@@ -161,7 +181,7 @@ func (s *Server) Run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("listen.grpc: %w", err)
 		}
-		add(s.remote, l)
+		add(s.remote, s.cfg.Limited(l))
 	}
 	if s.cfg.Sockets != "" {
 		l, err := ListenSocket(ctx, filepath.Join(s.cfg.Sockets, s.name+".grpc.sock"), s.cfg.SocketUIDs)
