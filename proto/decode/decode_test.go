@@ -77,6 +77,7 @@ func outcome(t *testing.T, name string, data []byte) string {
 	if len(problems) > 0 {
 		return show(problems)
 	}
+	listed(t, docs)
 	var b strings.Builder
 	for _, d := range docs {
 		text, err := Encode(d.Object)
@@ -87,6 +88,38 @@ func outcome(t *testing.T, name string, data []byte) string {
 		again(t, d.Object, text)
 	}
 	return b.String()
+}
+
+// listed wants the same objects from a List of all of them.
+func listed(t *testing.T, docs []Decoded) {
+	t.Helper()
+	var objects []*configv1.Object
+	for _, d := range docs {
+		objects = append(objects, d.Object)
+	}
+	text, err := EncodeListJSON(objects)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, problems := Documents("list", text, "elsewhere")
+	if len(problems) > 0 || len(back) != len(docs) {
+		t.Fatalf("a List: %d objects, want %d, problems:\n%s%s", len(back), len(docs), show(problems), text)
+	}
+	for i, d := range back {
+		if one, two := encoded(t, docs[i].Object), encoded(t, d.Object); !strings.HasSuffix(one, two) {
+			t.Fatalf("item %d of the List: got\n%s\nwant\n%s", i, two, one)
+		}
+	}
+}
+
+// encoded is an object as YAML, a comment on its origin perhaps before it.
+func encoded(t *testing.T, o *configv1.Object) string {
+	t.Helper()
+	text, err := Encode(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // again decodes what was encoded and wants the same object.

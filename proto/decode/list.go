@@ -1,10 +1,14 @@
 package decode
 
 import (
+	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	configv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/config/v1"
 )
 
 // listKind is the kind of a document that holds others.
@@ -130,4 +134,25 @@ func (r *reader) nothing(k, n *yaml.Node, message string) {
 	if !isNull(n) && (n.Kind != yaml.MappingNode || len(n.Content) > 0) {
 		r.report(where(k), k.Value, "%s", message)
 	}
+}
+
+// EncodeListJSON writes objects as one document in JSON, on one line: a List, which
+// Documents reads as the same objects. Errors: an unknown kind.
+func EncodeListJSON(objects []*configv1.Object) ([]byte, error) {
+	doc, items := mappingNode(), &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
+	add(doc, "apiVersion", text(APIVersion))
+	add(doc, "kind", text(listKind))
+	for _, o := range objects {
+		item, err := tree(o)
+		if err != nil {
+			return nil, err
+		}
+		items.Content = append(items.Content, item)
+	}
+	add(doc, "items", items)
+	var b bytes.Buffer
+	if err := writeJSON(&b, doc); err != nil {
+		return nil, fmt.Errorf("encode a list: %w", err)
+	}
+	return b.Bytes(), nil
 }

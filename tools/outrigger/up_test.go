@@ -183,6 +183,12 @@ func TestFleetCommands(t *testing.T) {
 		u.waitFor(t, `spare +ready`)
 		say(0, "signal", "spare", "KILL")
 		u.waitFor(t, `spare +restarting .*signal 9`)
+		complete := func(words ...string) string {
+			_, output := s.run(t, append([]string{"__complete", "fleet", "--state", "state"}, words...)...)
+			return output
+		}
+		wantIn(t, complete("stop", "reviews"), "reviews-v1\n", "reviews-v1.sidecar\n", "reviews-v1.app\n")
+		wantIn(t, complete("signal", "pi"), "pilot\n")
 		wantIn(t, say(1, "stop", "nothing"), `no process or host is named "nothing"`)
 		wantIn(t, say(1, "signal", "pilot", "NONSENSE"), `there is no signal "NONSENSE"`)
 		wantIn(t, say(2, "nonsense"), "nonsense")

@@ -112,6 +112,8 @@ func TestRefusals(t *testing.T) {
 		switch r := r.(type) {
 		case string:
 			_, err = apply(s, "f.yaml", r)
+		case *pilotv1.ApplyRequest:
+			_, err = s.Apply(ctx, r)
 		case *pilotv1.GetRequest:
 			_, err = s.Get(ctx, r)
 		case *pilotv1.ListRequest:
@@ -127,7 +129,8 @@ func TestRefusals(t *testing.T) {
 	}{
 		"unknown field": {strings.Replace(good, "route:", "ruote:", 1), codes.InvalidArgument.String() + ": RouteRule default/all: spec.ruote: unknown field; did you mean route?\n" +
 			"f.yaml:9:38: RouteRule default/all: spec.ruote: unknown field; did you mean route?"},
-		"nothing":        {"# empty", "InvalidArgument: there are no objects in what was sent"},
+		"nothing":        {"# empty", "InvalidArgument: there are no objects in this file\nf.yaml:0:0: : : there are no objects in this file"},
+		"no documents":   {&pilotv1.ApplyRequest{}, "InvalidArgument: there are no documents in what was sent"},
 		"old revision":   {strings.Replace(good, "name: all", "name: all, revision: 99", 1), "Aborted: RouteRule default/all: metadata.revision: based on revision 99; the object is at revision 3: get it and change that\nf.yaml:8:33: RouteRule default/all: metadata.revision: based on revision 99; the object is at revision 3: get it and change that"},
 		"too large":      {strings.Repeat("#", 10<<20), "InvalidArgument: the file has 10.0 MiB; at most 4.0 MiB are taken, which end on this line: split it before\nf.yaml:1:0: : : the file has 10.0 MiB; at most 4.0 MiB are taken, which end on this line: split it before"},
 		"get unknown":    {&pilotv1.GetRequest{Kind: "Rule", Name: "x"}, "NotFound: Rule default/x does not exist"},

@@ -99,7 +99,7 @@ func decoded(documents []*pilotv1.Document, namespace string) ([]decode.Decoded,
 	var out []decode.Decoded
 	var problems []*pilotv1.Problem
 	for _, d := range documents {
-		docs, wrong := decode.Documents(cmp.Or(d.GetName(), "<document>"), d.GetContent(), namespace)
+		docs, wrong := decode.Documents(cmp.Or(d.GetName(), unnamed), d.GetContent(), namespace)
 		out = append(out, docs...)
 		problems = append(problems, wrong...)
 	}
@@ -107,7 +107,25 @@ func decoded(documents []*pilotv1.Document, namespace string) ([]decode.Decoded,
 		return nil, refused(&ingest.Refusal{Kind: fault.Invalid, Problems: problems})
 	}
 	if len(out) == 0 {
-		return nil, fault.Invalid.Errorf("there are no objects in what was sent")
+		return nil, nothing(documents)
 	}
 	return out, nil
 }
+
+// maxNamed is how many files without objects are named.
+const maxNamed = 100
+
+// nothing says in which files there are no objects.
+func nothing(documents []*pilotv1.Document) error {
+	r := &ingest.Refusal{Kind: fault.Invalid}
+	for _, d := range documents[:min(len(documents), maxNamed)] {
+		r.Problems = append(r.Problems, &pilotv1.Problem{File: cmp.Or(d.GetName(), unnamed), Message: "there are no objects in this file"})
+	}
+	if len(r.Problems) == 0 {
+		return fault.Invalid.Errorf("there are no documents in what was sent")
+	}
+	return refused(r)
+}
+
+// unnamed stands for the name of a document that has none.
+const unnamed = "<document>"

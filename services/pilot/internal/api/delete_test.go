@@ -56,7 +56,7 @@ func TestDeleteBasedOnARevision(t *testing.T) {
 			"InvalidArgument: RouteRule default/a: metadata.name: RouteRule default/a is here twice, first in f.yaml, line 1\n" +
 				"f.yaml:9:9: RouteRule default/a: metadata.name: RouteRule default/a is here twice, first in f.yaml, line 1"},
 		"broken document":  {documents("- a"), "InvalidArgument: a document is a mapping with apiVersion, kind, metadata and spec; this is a list\nf.yaml:1:1: : : a document is a mapping with apiVersion, kind, metadata and spec; this is a list"},
-		"empty document":   {documents("# nothing"), "InvalidArgument: there are no objects in what was sent"},
+		"empty document":   {documents("# nothing"), "InvalidArgument: there are no objects in this file\nf.yaml:0:0: : : there are no objects in this file"},
 		"a stray revision": {&pilotv1.DeleteRequest{Refs: []*configv1.ObjectRef{{Kind: "RouteRule", Name: "b"}}, Revision: now}, "InvalidArgument: a revision goes with kind, namespace and name; documents say it in metadata.revision"},
 		"two ways":         {&pilotv1.DeleteRequest{Kind: "RouteRule", Name: "b", Documents: documents("").GetDocuments()}, "InvalidArgument: give either refs, or documents, or kind, namespace and name"},
 	} {

@@ -34,7 +34,8 @@ func newApply(s streams) *cobra.Command {
 		Long: "Checks the documents against the mesh as it would be and writes them as one batch with one\n" +
 			"revision. Documents of outrigger.dev/v1 and of config.istio.io/v1alpha2 are taken, YAML or JSON.\n" +
 			"An object with metadata.revision is written only if that is its revision still. With -o json and\n" +
-			"-o yaml a refusal is a document as well, {problems: [{file, line, column, object, field, message}]}.\n\n" +
+			"-o yaml a refusal is a document as well, {problems: [{file, line, column, object, field, message}]};\n" +
+			"with --wait the document has wait: {outcome, interested, live, missing, refused} as well.\n\n" +
 			"Exit codes: 0 done, 1 refused or failed, 2 usage; with --wait also 4 not in force everywhere in\n" +
 			"time, 5 a proxy refused it.",
 		Example: "  outrigger apply -f samples/bookinfo/route-rule-all-v1.yaml --wait\n  outrigger get routerules -o yaml | outrigger apply -f -",
@@ -52,7 +53,7 @@ func newApply(s streams) *cobra.Command {
 	flags.BoolVar(&a.dryRun, "dry-run", false, "check only")
 	flags.BoolVar(&a.wait, "wait", false, "wait until every proxy that uses the objects has them in force")
 	flags.DurationVar(&a.timeout, "timeout", 30*time.Second, "how long --wait waits, at most 10m")
-	flags.StringVarP(&a.format, "output", "o", "table", "table, json or yaml")
+	outputFlag(command, &a.format, "table", "json", "yaml")
 	a.connection.flags(command)
 	return command
 }
@@ -83,10 +84,12 @@ func (a *applying) run(ctx context.Context, s streams) error {
 		for _, w := range r.GetWarnings() {
 			fmt.Fprintln(s.err, "warning: "+problemLine(w))
 		}
-		if err := a.print(s.out, r); err != nil || !a.wait || a.dryRun {
-			return err
+		if !a.wait || a.dryRun {
+			return a.print(s.out, r)
 		}
-		return waitFor(ctx, client, s, &pilotv1.WaitRequest{Revision: r.GetRevision(), Refs: refsOf(r.GetApplied())}, a.timeout, written)
+		f := following{s: s, client: client, format: a.format, timeout: a.timeout, words: written, explain: a.explain}
+		return f.after(ctx, r, &pilotv1.WaitRequest{Revision: r.GetRevision(), Refs: refsOf(r.GetApplied())},
+			func() error { return a.print(s.out, r) })
 	})
 }
 

@@ -40,6 +40,7 @@ const defaultPilot = "spiffe://cluster.local/ns/outrigger-system/sa/pilot"
 // overrides.
 type connection struct {
 	state, server, cert, key, ca, serverID string
+	heard                                  heard
 }
 
 func (c *connection) flags(command *cobra.Command) {
@@ -72,7 +73,7 @@ func (c *connection) dial() (*grpc.ClientConn, error) {
 		if err != nil {
 			return nil, &Exit{Code: exitUsage, Err: err}
 		}
-		return grpc.NewClient("dns:///"+c.server, grpc.WithTransportCredentials(credentials.NewTLS(cfg)), limit)
+		return grpc.NewClient("dns:///"+c.server, grpc.WithTransportCredentials(credentials.NewTLS(cfg)), limit, grpc.WithStatsHandler(&c.heard))
 	}
 	path, err := c.socket()
 	if err != nil {
@@ -81,7 +82,8 @@ func (c *connection) dial() (*grpc.ClientConn, error) {
 	if err := c.knock(); err != nil {
 		return nil, err
 	}
-	return grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()), limit, grpc.WithContextDialer(c.door))
+	return grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()), limit,
+		grpc.WithStatsHandler(&c.heard), grpc.WithContextDialer(c.door))
 }
 
 // socket finds pilot's socket in the state folder.
@@ -178,15 +180,14 @@ func (c *connection) explain(err error) error {
 			return &refusal{p.GetProblems()}
 		}
 	}
-	where := c.server
-	if where == "" {
-		where = filepath.Join(c.state, "run", "pilot.grpc.sock")
-	}
 	switch st.Code() {
 	case codes.Unavailable, codes.DeadlineExceeded:
-		return fmt.Errorf("pilot at %s cannot do this now: %s", where, st.Message())
+		if !c.heard.answered.Load() {
+			return c.silent(st.Message())
+		}
+		return fmt.Errorf("pilot at %s cannot do this now: %s", c.where(), st.Message())
 	case codes.PermissionDenied, codes.Unauthenticated:
-		return fmt.Errorf("pilot at %s refuses you: %s", where, st.Message())
+		return fmt.Errorf("pilot at %s refuses you: %s", c.where(), st.Message())
 	}
 	return errors.New(st.Message())
 }

@@ -32,7 +32,7 @@ func newDelete(s streams) *cobra.Command {
 		Short: "Delete objects, all of them or none",
 		Long: "Deletes the named objects, or those that files hold, in one batch with one revision. What others still\n" +
 			"use is not deleted. An object that a file gives a metadata.revision is deleted only if that is its\n" +
-			"revision still. With -o json and -o yaml a refusal is a document as well, as that of apply is.\n\n" +
+			"revision still. With -o json and -o yaml a refusal is a document as well, and how --wait ended is told, as apply does.\n\n" +
 			"Exit codes: 0 done, 1 refused or failed, 2 usage; with --wait also 4 not gone everywhere in time,\n" +
 			"5 a proxy refused to go on without it.",
 		Example:           "  outrigger delete routerule reviews-v3 --wait\n  outrigger delete -f samples/bookinfo/route-rule-all-v1.yaml",
@@ -53,7 +53,7 @@ func newDelete(s streams) *cobra.Command {
 	flags.BoolVar(&d.ignoreMissing, "ignore-missing", false, "what is not there is no mistake")
 	flags.BoolVar(&d.wait, "wait", false, "wait until no proxy has the objects any longer")
 	flags.DurationVar(&d.timeout, "timeout", 30*time.Second, "how long --wait waits, at most 10m")
-	flags.StringVarP(&d.format, "output", "o", "table", "table, json or yaml")
+	outputFlag(command, &d.format, "table", "json", "yaml")
 	d.connection.flags(command)
 	return command
 }
@@ -78,12 +78,17 @@ func (d *deleting) run(ctx context.Context, s streams, args []string) error {
 		}
 		if len(r.GetDeleted()) == 0 {
 			fmt.Fprintln(s.err, "nothing to delete")
-			return nil
+			if d.format == "table" {
+				return nil
+			}
+			return d.print(s.out, r)
 		}
-		if err := d.print(s.out, r); err != nil || !d.wait {
-			return err
+		if !d.wait {
+			return d.print(s.out, r)
 		}
-		return waitFor(ctx, client, s, &pilotv1.WaitRequest{Revision: r.GetRevision(), Refs: refsOf(r.GetDeleted())}, d.timeout, deleted)
+		f := following{s: s, client: client, format: d.format, timeout: d.timeout, words: deleted, explain: d.explain}
+		return f.after(ctx, r, &pilotv1.WaitRequest{Revision: r.GetRevision(), Refs: refsOf(r.GetDeleted())},
+			func() error { return d.print(s.out, r) })
 	})
 }
 

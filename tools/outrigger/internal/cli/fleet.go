@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -27,7 +26,7 @@ func newFleet(s streams) *cobra.Command {
 		"restart": "Stop a process or host and start it again",
 	} {
 		command.AddCommand(&cobra.Command{
-			Use: op + " NAME", Short: short, Args: cobra.ExactArgs(1),
+			Use: op + " NAME", Short: short, Args: cobra.ExactArgs(1), ValidArgsFunction: completeProcesses(&state),
 			RunE: func(command *cobra.Command, args []string) error {
 				_, err := front.Ask(command.Context(), state, fleet.Request{Op: op, Name: args[0]})
 				return err
@@ -40,6 +39,7 @@ func newFleet(s streams) *cobra.Command {
 func newFleetSignal(state *string) *cobra.Command {
 	return &cobra.Command{
 		Use: "signal NAME SIGNAL", Short: "Send a process a signal, such as KILL", Args: cobra.ExactArgs(2),
+		ValidArgsFunction: completeProcesses(state, signals...),
 		RunE: func(command *cobra.Command, args []string) error {
 			name := strings.TrimPrefix(strings.ToUpper(args[1]), "SIG")
 			_, err := front.Ask(command.Context(), *state, fleet.Request{Op: "signal", Name: args[0], Signal: name})
@@ -52,17 +52,12 @@ func newFleetStatus(s streams, state *string) *cobra.Command {
 	var format string
 	command := &cobra.Command{
 		Use: "status", Short: "Show every process and how it is", Args: cobra.NoArgs,
-		PreRunE: func(*cobra.Command, []string) error {
-			if format != "table" && format != "json" {
-				return &Exit{Code: exitUsage, Err: errors.New("--output is table or json")}
-			}
-			return nil
-		},
+		PreRunE: func(*cobra.Command, []string) error { return oneOf("output", format, "table", "json") },
 		RunE: func(command *cobra.Command, _ []string) error {
 			return fleetStatus(command.Context(), s, *state, format)
 		},
 	}
-	command.Flags().StringVarP(&format, "output", "o", "table", "table or json")
+	outputFlag(command, &format, "table", "json")
 	return command
 }
 

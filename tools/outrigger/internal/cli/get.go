@@ -31,10 +31,11 @@ func newGet(s streams) *cobra.Command {
 		Use:   "get KIND[,KIND...] [NAME...]",
 		Short: "Show objects",
 		Long: "Shows objects of one kind or several, or of all kinds with the word all. Kinds are written in any case,\n" +
-			"singular or plural, ours or Istio's: RouteRule, routerules, denier. What -o yaml prints can be applied.",
+			"singular or plural, ours or Istio's: RouteRule, routerules, denier. What -o yaml and -o json print can be applied. In JSON\n" +
+			"one object that is named is a document of its own, anything else one List with its items.",
 		Example:           "  outrigger get routerules\n  outrigger get routerule reviews-v3 -o yaml\n  outrigger get all -A",
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: completeNames(&g.connection, &g.namespace),
+		ValidArgsFunction: completeNames(&g.connection, &g.namespace, allKinds),
 		PreRunE: func(*cobra.Command, []string) error {
 			return oneOf("output", g.format, "table", "yaml", "json", "name")
 		},
@@ -45,7 +46,7 @@ func newGet(s streams) *cobra.Command {
 	flags := command.Flags()
 	flags.StringVarP(&g.namespace, "namespace", "n", decode.DefaultNamespace, "namespace")
 	flags.BoolVarP(&g.all, "all-namespaces", "A", false, "objects of all namespaces")
-	flags.StringVarP(&g.format, "output", "o", "table", "table, yaml, json or name")
+	outputFlag(command, &g.format, "table", "yaml", "json", "name")
 	g.connection.flags(command)
 	return command
 }
@@ -77,7 +78,7 @@ func (g *getting) run(ctx context.Context, s streams, args []string) error {
 		if len(objects) == 0 {
 			fmt.Fprintln(s.err, g.none(args[0]))
 		}
-		return printObjects(s.out, objects, g.format, g.all)
+		return printObjects(s.out, objects, g.format, g.all, len(args) == 2)
 	})
 }
 
@@ -114,12 +115,16 @@ func unknownKind(word string) error {
 
 func (g *getting) named(ctx context.Context, client pilotv1.ConfigServiceClient, kind string, names []string) ([]*configv1.Object, error) {
 	var out []*configv1.Object
+	seen := map[string]bool{}
 	for _, name := range names {
 		r, err := client.Get(ctx, &pilotv1.GetRequest{Kind: kind, Namespace: g.namespace, Name: name})
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, r.GetObject())
+		if name := objectName(r.GetObject()); !seen[name] {
+			seen[name] = true
+			out = append(out, r.GetObject())
+		}
 	}
 	return out, nil
 }

@@ -25,6 +25,11 @@ func printMessage(out io.Writer, format string, m proto.Message) error {
 	if err != nil {
 		return err
 	}
+	return printText(out, format, text)
+}
+
+// printText writes JSON as json or yaml.
+func printText(out io.Writer, format string, text []byte) error {
 	if format == "json" {
 		return indented(out, text)
 	}
@@ -50,8 +55,9 @@ func indented(out io.Writer, text []byte) error {
 	return err
 }
 
-// printObjects writes objects as a table, as documents, or by name.
-func printObjects(out io.Writer, objects []*configv1.Object, format string, namespaces bool) error {
+// printObjects writes objects as a table, as documents, or by name. In JSON several are one
+// document, a List; one that was asked for alone is itself.
+func printObjects(out io.Writer, objects []*configv1.Object, format string, namespaces, alone bool) error {
 	switch format {
 	case "name":
 		for _, o := range objects {
@@ -61,18 +67,18 @@ func printObjects(out io.Writer, objects []*configv1.Object, format string, name
 	case "table":
 		objectTable(objects, namespaces).print(out)
 		return nil
+	case "json":
+		encode := func() ([]byte, error) { return decode.EncodeListJSON(objects) }
+		if alone && len(objects) == 1 {
+			encode = func() ([]byte, error) { return decode.EncodeJSON(objects[0]) }
+		}
+		text, err := encode()
+		if err != nil {
+			return err
+		}
+		return indented(out, text)
 	}
 	for i, o := range objects {
-		if format == "json" {
-			text, err := decode.EncodeJSON(o)
-			if err != nil {
-				return err
-			}
-			if err := indented(out, text); err != nil {
-				return err
-			}
-			continue
-		}
 		text, err := decode.Encode(o)
 		if err != nil {
 			return err

@@ -32,6 +32,7 @@ type pilot struct {
 	// waits are the answers of Wait, by the name of the first object waited for.
 	waits  map[string][]*pilotv1.WaitResponse
 	status *pilotv1.GetStatusResponse
+	busy   error // of GetStatus
 }
 
 // serve answers at the socket of a state folder until the test ends.
@@ -88,7 +89,7 @@ func (p *pilot) Apply(_ context.Context, req *pilotv1.ApplyRequest) (*pilotv1.Ap
 		return nil, refused(codes.InvalidArgument, problems...)
 	}
 	if len(docs) == 0 {
-		return nil, status.Error(codes.InvalidArgument, "there are no objects in what was sent")
+		return nil, refused(codes.InvalidArgument, &pilotv1.Problem{File: req.GetDocuments()[0].GetName(), Message: "there are no objects in this file"})
 	}
 	r := &pilotv1.ApplyResponse{Revision: p.revision}
 	changed := false
@@ -226,5 +227,5 @@ func (p *pilot) Wait(req *pilotv1.WaitRequest, stream pilotv1.ConfigService_Wait
 }
 
 func (p *pilot) GetStatus(context.Context, *pilotv1.GetStatusRequest) (*pilotv1.GetStatusResponse, error) {
-	return p.status, nil
+	return p.status, p.busy
 }

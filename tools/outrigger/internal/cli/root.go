@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 )
@@ -84,7 +85,10 @@ func newRoot(s streams) *cobra.Command {
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	root.AddCommand(newUp(s), newDown(s), newFleet(s), newApply(s), newGet(s), newDelete(s), newStatus(s), newWait(s), newBus(s))
+	root.AddCommand(newUp(s), newDown(s), newFleet(s), newApply(s), newGet(s), newDelete(s), newStatus(s), newWait(s), newBus(s), newVersion(s))
+	info, _ := debug.ReadBuildInfo()
+	root.Version = versionText(info)
+	root.SetVersionTemplate("{{.Version}}")
 	return root
 }
 

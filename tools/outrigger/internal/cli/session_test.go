@@ -24,7 +24,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/stats"
+	"google.golang.org/grpc/status"
 
 	configv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/config/v1"
 	pilotv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/pilot/v1"
@@ -109,7 +112,11 @@ func session(t *testing.T, file string, ar *txtar.Archive) {
 			}
 			continue
 		}
-		got := command(strings.Fields(strings.TrimPrefix(part.Name, "$ ")), part.Data)
+		args := strings.Fields(strings.TrimPrefix(part.Name, "$ "))
+		for i, arg := range args {
+			args[i] = strings.TrimPrefix(arg, "''") // an empty one
+		}
+		got := command(args, part.Data)
 		want := ""
 		if i+1 < len(ar.Files) && ar.Files[i+1].Name == "want" {
 			want = string(ar.Files[i+1].Data)
@@ -169,8 +176,29 @@ func TestNoMesh(t *testing.T) {
 	if err := os.WriteFile(".outrigger/run/pilot.grpc.sock", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := command([]string{"get", "all"}, nil); !strings.Contains(got, "pilot at .outrigger/run/pilot.grpc.sock cannot do this now: ") {
+	if got := command([]string{"get", "all"}, nil); !strings.Contains(got, "pilot does not answer at .outrigger/run/pilot.grpc.sock\n"+
+		"see how it is with `outrigger fleet status`, and why in its log, .outrigger/log/pilot.log\nexit 1\n") {
 		t.Errorf("nobody listens: got %q", got)
+	}
+}
+
+// TestWhoSaysNo tells what pilot says from what the way to it says.
+func TestWhoSaysNo(t *testing.T) {
+	t.Chdir(t.TempDir())
+	p := newPilot()
+	p.busy = status.Error(codes.Unavailable, "not read yet")
+	p.serve(t, ".outrigger")
+	want := "stderr:\noutrigger: pilot at .outrigger/run/pilot.grpc.sock cannot do this now: not read yet\nexit 1\n"
+	if got := command([]string{"status"}, nil); got != want {
+		t.Errorf("pilot is busy: got %q, want %q", got, want)
+	}
+	var c connection
+	c.heard.HandleRPC(t.Context(), &stats.InTrailer{})
+	c.heard.HandleRPC(t.Context(), &stats.Begin{}) // of a call that is cut
+	c.server = "pilot:1"
+	got := c.explain(status.Error(codes.Unavailable, `connection error: desc = "transport: authentication handshake failed: x"`)).Error()
+	if want := "pilot does not answer at pilot:1: authentication handshake failed: x"; got != want {
+		t.Errorf("the way is closed: got %q, want %q", got, want)
 	}
 }
 
@@ -201,7 +229,7 @@ func TestServer(t *testing.T) {
 		code int
 	}{
 		"right":         {[]string{"--cert", "admin.pem", "--key", "admin.key"}, "bus: connected", 0},
-		"foreign":       {[]string{"--cert", "stranger.pem", "--key", "stranger.key"}, "cannot do this now", 1},
+		"foreign":       {[]string{"--cert", "stranger.pem", "--key", "stranger.key"}, "pilot does not answer at ", 1},
 		"another pilot": {[]string{"--cert", "admin.pem", "--key", "admin.key", "--server-id", "spiffe://cluster.local/ns/a/sa/b"}, "the server is " + defaultPilot, 1},
 		"no key":        {[]string{"--cert", "admin.pem"}, "--server needs --cert, --key and --ca", 2},
 		"no file":       {[]string{"--cert", "none.pem", "--key", "admin.key"}, "--cert and --key: open none.pem", 2},

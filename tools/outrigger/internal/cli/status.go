@@ -40,7 +40,7 @@ func newStatus(s streams) *cobra.Command {
 			}))
 		},
 	}
-	command.Flags().StringVarP(&format, "output", "o", format, "table, json or yaml")
+	outputFlag(command, &format, "table", "json", "yaml")
 	c.flags(command)
 	return command
 }

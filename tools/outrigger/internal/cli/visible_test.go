@@ -29,7 +29,7 @@ func TestNothingActsOnTheTerminal(t *testing.T) {
 	printProblems(&out, []*pilotv1.Problem{{File: "a\x1bb.yaml", Line: 3, Field: "spec.\u202ex", Message: "no\nway"}})
 	objects := []*configv1.Object{{Kind: "Rule", Metadata: &configv1.Metadata{Namespace: "default", Name: "a", Revision: 7},
 		Spec: &configv1.Object_Rule{Rule: &configv1.Rule{Match: "request.path == \"\u202e\u009b\""}}}}
-	if err := printObjects(&out, objects, "table", false); err != nil {
+	if err := printObjects(&out, objects, "table", false, false); err != nil {
 		t.Fatal(err)
 	}
 	report(errors.New("the proxy says \x1b[31m\nand more"), &out)

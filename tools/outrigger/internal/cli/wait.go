@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	pilotv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/pilot/v1"
 )
@@ -28,26 +26,32 @@ func newWait(s streams) *cobra.Command {
 	var revision uint64
 	var namespace string
 	timeout := 30 * time.Second
+	var format string
 	command := &cobra.Command{
 		Use:   "wait [KIND NAME...]",
 		Short: "Wait until every proxy that uses objects has them in force",
-		Long: "Waits for the named objects, or for everything that was changed at a revision.\n\n" +
+		Long: "Waits for the named objects, or for everything that was changed at a revision. With -o json and -o yaml\n" +
+			"how it ended is a document, {outcome: LIVE, REFUSED or TIMED_OUT, interested, live, missing, refused}.\n\n" +
 			"Exit codes: 0 in force, 1 failed, 2 usage, 4 not everywhere in time, 5 a proxy refused it.",
 		ValidArgsFunction: completeNames(&c, &namespace),
-		PreRunE:           func(*cobra.Command, []string) error { return positive(timeout) },
+		PreRunE: func(*cobra.Command, []string) error {
+			return errors.Join(oneOf("output", format, "table", "json", "yaml"), positive(timeout))
+		},
 		RunE: func(command *cobra.Command, args []string) error {
 			refs, err := refsIn(args, namespace)
 			if err != nil {
 				return err
 			}
-			return c.with(command.Context(), s, func(ctx context.Context, conn *grpc.ClientConn) error {
-				return waitFor(ctx, pilotv1.NewConfigServiceClient(conn), s, &pilotv1.WaitRequest{Revision: revision, Refs: refs}, timeout, written)
-			})
+			return answered(s, format, c.with(command.Context(), s, func(ctx context.Context, conn *grpc.ClientConn) error {
+				f := following{s: s, client: pilotv1.NewConfigServiceClient(conn), format: format, timeout: timeout, words: written, explain: c.explain}
+				return f.alone(ctx, &pilotv1.WaitRequest{Revision: revision, Refs: refs})
+			}))
 		},
 	}
 	command.Flags().Uint64Var(&revision, "revision", 0, "revision to wait for; 0 is the newest")
 	command.Flags().StringVarP(&namespace, "namespace", "n", "default", "namespace of the objects")
 	command.Flags().DurationVar(&timeout, "timeout", timeout, "how long to wait, at most 10m")
+	outputFlag(command, &format, "table", "json", "yaml")
 	c.flags(command)
 	return command
 }
@@ -59,35 +63,6 @@ var (
 	written = words{done: "in force on", use: "use", nobody: "no proxy uses this", refused: "accepted by pilot, and refused by a proxy"}
 	deleted = words{done: "gone from", use: "used", nobody: "no proxy used this", refused: "deleted by pilot, and a proxy refuses to go on without it"}
 )
-
-// waitFor follows a revision until its fate is decided, and says what became of it.
-func waitFor(ctx context.Context, client pilotv1.ConfigServiceClient, s streams, req *pilotv1.WaitRequest, timeout time.Duration, w words) error {
-	req.Timeout = durationpb.New(timeout)
-	ctx, cancel := context.WithTimeout(ctx, timeout+grace)
-	defer cancel()
-	began := time.Now()
-	stream, err := client.Wait(ctx, req)
-	if err != nil {
-		return err
-	}
-	slow := patience(s, "waiting for the proxies")
-	defer slow.done()
-	for {
-		r, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return errors.New("pilot ended before the proxies were heard; wait again with `outrigger wait`")
-		}
-		if err != nil {
-			return err
-		}
-		if r.GetOutcome() == pilotv1.WaitResponse_OUTCOME_UNSPECIFIED {
-			slow.say(fmt.Sprintf("waiting: %s %d of %d proxies", w.done, r.GetLive(), r.GetInterested()))
-			continue
-		}
-		slow.done()
-		return w.outcome(r, s, timeout, time.Since(began))
-	}
-}
 
 // outcome says how a wait ended.
 func (w words) outcome(r *pilotv1.WaitResponse, s streams, timeout, took time.Duration) error {
