@@ -36,7 +36,7 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	server, err := status.Listen(ctx, c.Status.String(), s, log)
+	server, err := status.Listen(ctx, c.Status.String(), filepath.Join(c.State, "status.sock"), s, log)
 	if err != nil {
 		return err
 	}

@@ -70,14 +70,38 @@ func TestDrainBeforeTheEnd(t *testing.T) {
 	f.pilot.Set(f.world(1))
 	f.start(true)
 	f.waitReady("/readyz/workload")
-	res, err := http.Post("http://"+f.status.String()+"/drain", "", nil)
+	// Not for any process of the workload.
+	if code := drain(t, f.status.String(), http.DefaultClient); code != http.StatusNotFound {
+		t.Errorf("drain at the port: status %d, want %d", code, http.StatusNotFound)
+	}
+	path := filepath.Join(f.dir, "state", "status.sock")
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("%s has mode %v, want 0600", path, info.Mode())
+	}
+	own := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	}}}
+	if code := drain(t, "agent", own); code != http.StatusAccepted {
+		t.Errorf("drain at the socket: status %d, want %d", code, http.StatusAccepted)
+	}
+	f.registered("PUT " + entryPath + " DRAINING")
+	f.waitWaiting("/readyz/workload", "it drains")
+	f.waitReady("/readyz")
+}
+
+func drain(t *testing.T, host string, client *http.Client) (status int) {
+	t.Helper()
+	res, err := client.Post("http://"+host+"/drain", "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	res.Body.Close()
-	f.registered("PUT " + entryPath + " DRAINING")
-	f.waitWaiting("/readyz/workload", "it drains")
-	f.waitReady("/readyz")
+	return res.StatusCode
 }
 
 func TestKilledAgentIsReplacedWithoutEnvoyNoticing(t *testing.T) {

@@ -84,7 +84,7 @@ func (c *Config) flags() *flag.FlagSet {
 	f.Var((*optional)(&c.Mixer), "mixer", "mixer's gRPC `address`; empty for none")
 	f.Var((*optional)(&c.OTLP), "otlp", "`address` that takes spans, OTLP over gRPC; empty for none")
 	f.Var((*optional)(&c.DNS), "dns", "`address` to serve DNS on; empty for none")
-	f.TextVar(&c.Status, "status", c.Status, "`address` on loopback for health, readiness, metrics and drain")
+	f.TextVar(&c.Status, "status", c.Status, "`address` on loopback for health, readiness and metrics; status.sock in the state folder has drain, too")
 	f.Var((*port)(&c.Inbound), "inbound", "`port` of Envoy that intercepted connections to the workload go to")
 	f.Var((*port)(&c.Outbound), "outbound", "`port` of Envoy that intercepted connections of the workload go to")
 	f.UintVar(&c.Mark, "mark", c.Mark, "packet `mark` of Envoy's own connections; 0 for none")

@@ -1,6 +1,7 @@
-// Package status serves the agent's state on loopback as plain HTTP: health, readiness
-// and metrics for whoever runs the workload, and drain. In: a Report. Out: JSON and
-// Prometheus text. It keeps no state.
+// Package status serves the agent's state as plain HTTP: health, readiness and metrics on
+// loopback for every process of the workload, and at a Unix socket, for the agent's own
+// user and root, drain as well. In: a Report. Out: JSON and Prometheus text. It keeps no
+// state.
 package status
 
 import (
@@ -9,10 +10,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"time"
+
+	"github.com/outrigger-mesh/outrigger/internal/limit"
+	"github.com/outrigger-mesh/outrigger/internal/run"
 )
 
 // Report is the agent's state at one moment.
@@ -44,28 +50,69 @@ type Agent interface {
 	Drain()
 }
 
-// Server serves on one listener.
+// What clients can make the server keep: few connections, the one of least use closed
+// for a new one, and none for long.
+const (
+	maxConns = 32
+	patience = 5 * time.Second
+)
+
+// Server serves on a port and a socket.
 type Server struct {
-	agent    Agent
-	log      *slog.Logger
-	listener net.Listener
+	agent        Agent
+	log          *slog.Logger
+	open, closed net.Listener // to everybody here, and to the agent's own user
 }
 
-// Listen opens address. Who calls it must Run what it returns.
-func Listen(ctx context.Context, address string, agent Agent, log *slog.Logger) (*Server, error) {
+// Listen opens address and the Unix socket at path, in the place of one that was left
+// there. Who calls it must Run what it returns.
+func Listen(ctx context.Context, address, path string, agent Agent, log *slog.Logger) (*Server, error) {
 	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", address)
+	tcp, err := lc.Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("status: %w", err)
 	}
-	return &Server{agent: agent, log: log, listener: l}, nil
+	private, err := listenPrivate(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("status: %w", errors.Join(err, tcp.Close()))
+	}
+	return &Server{agent: agent, log: log, open: limit.New(tcp, maxConns, 0), closed: limit.New(private, maxConns, 0)}, nil
 }
 
-// Address returns where the server listens.
-func (s *Server) Address() string { return s.listener.Addr().String() }
+// listenPrivate opens a Unix socket that only the owner can use.
+func listenPrivate(ctx context.Context, path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// Address returns the port where the server listens.
+func (s *Server) Address() string { return s.open.Addr().String() }
 
 // Run serves until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
+	full := s.reads()
+	full.HandleFunc("POST /drain", func(w http.ResponseWriter, _ *http.Request) {
+		s.agent.Drain()
+		w.WriteHeader(http.StatusAccepted)
+	})
+	var g run.Group
+	g.Add("status socket", func(ctx context.Context) error { return s.serve(ctx, s.closed, full) })
+	g.Add("status port", func(ctx context.Context) error { return s.serve(ctx, s.open, s.reads()) })
+	return g.Run(ctx)
+}
+
+// reads is what changes nothing.
+func (s *Server) reads() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { s.ready(w, s.agent.Report().Proxy) })
@@ -74,18 +121,18 @@ func (s *Server) Run(ctx context.Context) error {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 		write(w, s.agent.Report())
 	})
-	mux.HandleFunc("POST /drain", func(w http.ResponseWriter, _ *http.Request) {
-		s.agent.Drain()
-		w.WriteHeader(http.StatusAccepted)
-	})
+	return mux
+}
+
+func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	srv := &http.Server{
-		Handler: mux, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, MaxHeaderBytes: 8 << 10,
+		Handler: h, ReadTimeout: patience, WriteTimeout: patience, MaxHeaderBytes: 8 << 10,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	srv.SetKeepAlivesEnabled(false) // a connection that is kept costs more than a new one
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 	defer stop()
-	if err := srv.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("status: %w", err)
 	}
 	return nil
