@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -95,17 +96,45 @@ func filesOf(path string) ([]string, error) {
 		return nil, err
 	}
 	var out []string
+	var strange []*pilotv1.Problem
 	for _, e := range entries {
 		ext := filepath.Ext(e.Name())
-		if !e.IsDir() && !strings.HasPrefix(e.Name(), ".") && (ext == ".yaml" || ext == ".yml" || ext == ".json") {
-			out = append(out, filepath.Join(path, e.Name()))
+		if e.IsDir() || strings.HasPrefix(e.Name(), ".") || ext != ".yaml" && ext != ".yml" && ext != ".json" {
+			continue
 		}
+		file := filepath.Join(path, e.Name())
+		info, err := os.Stat(file)
+		if err != nil {
+			return nil, err
+		}
+		if !info.Mode().IsRegular() {
+			strange = append(strange, &pilotv1.Problem{File: file,
+				Message: "is " + kindOf(info.Mode()) + "; of a folder only files are read: remove it, or give what is to be read with -f by itself"})
+		}
+		out = append(out, file)
+	}
+	if len(strange) > 0 {
+		return nil, &refusal{strange}
 	}
 	if len(out) == 0 {
 		return nil, &refusal{[]*pilotv1.Problem{{File: path,
 			Message: "no .yaml, .yml or .json file is right in this folder; folders inside it are not read: name one of them, or a file"}}}
 	}
 	return out, nil
+}
+
+// kindOf says what is there instead of a file.
+func kindOf(mode fs.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "a link to a folder"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a named pipe"
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	default:
+		return "a device"
+	}
 }
 
 // readDocument reads one file as far as it is taken.

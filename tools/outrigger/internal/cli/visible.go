@@ -26,11 +26,13 @@ func visible(text string) string {
 
 func invisible(c rune) bool { return !unicode.IsPrint(c) }
 
-// visibleLines is visible for text that may have more than one line.
+// visibleLines is visible for text that may have more than one line, with tabs before
+// what is said in it.
 func visibleLines(text string) string {
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
-		lines[i] = visible(line)
+		said := strings.TrimLeft(line, "\t")
+		lines[i] = strings.Repeat("  ", len(line)-len(said)) + visible(said)
 	}
 	return strings.Join(lines, "\n")
 }

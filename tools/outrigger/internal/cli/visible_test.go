@@ -32,12 +32,13 @@ func TestNothingActsOnTheTerminal(t *testing.T) {
 	if err := printObjects(&out, objects, "table", false, false); err != nil {
 		t.Fatal(err)
 	}
-	report(errors.New("the proxy says \x1b[31m\nand more"), &out)
+	report(errors.New("the proxy says \x1b[31m\nand more\n\tset\tin"), &out)
 	want := `a\x1bb.yaml:3: spec.\u202ex: no\nway
 NAME  REVISION  ORIGIN  WHAT
 a     7                  if request.path == "\u202e\u009b"
 outrigger: the proxy says \x1b[31m
 and more
+  set\tin
 `
 	if d := cmp.Diff(want, out.String()); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
