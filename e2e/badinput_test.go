@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -54,6 +55,11 @@ func TestBadInput(t *testing.T) {
 		{"a header in capitals", "apiVersion: outrigger.dev/v1\nkind: Rule\nmetadata: {name: bad, namespace: default}\n" +
 			"spec:\n  match: request.headers[\"X-User\"] == \"a\"\n  actions: [{handler: h, instances: [i]}]\n", []string{":5:", "spec.match", "column 17", "x-user"}},
 		{"less than one of a million", rule + "  httpFault: {abort: {percent: 0.00001, httpStatus: 500}}\n", []string{":10:", "spec.httpFault.abort.percent", "0.0001"}},
+		{"a status", rule + "status: {ready: true}\n", []string{":10:", "status"}},
+		{"what only agents say", "apiVersion: outrigger.dev/v1\nkind: Workload\nmetadata: {name: bad, namespace: default}\n" +
+			"spec:\n  address: 10.77.9.9\n  lease: 30s\n  locality: {zone: a}\n", []string{":6:", "spec.lease", ":7:", "spec.locality: not supported yet"}},
+		{"a monitored resource", "apiVersion: config.istio.io/v1alpha2\nkind: metric\nmetadata: {name: bad, namespace: default}\n" +
+			"spec:\n  value: \"1\"\n  monitored_resource_type: '\"host\"'\n", []string{":6:", "spec.monitoredResourceType: not supported yet"}},
 		{"very deep", "spec: " + strings.Repeat("[", 5000) + strings.Repeat("]", 5000), []string{"bad.yaml"}},
 	} {
 		t.Run(c.name, func(t *testing.T) { s.refuses(t, c.text, c.want) })
@@ -64,9 +70,10 @@ func TestBadInput(t *testing.T) {
 		if result.Code == 0 {
 			t.Error(result)
 		}
-		check(t, result.Expect(result.Code, "no objects"))
+		check(t, result.Expect(result.Code, "empty.yaml: there are no objects"))
 	})
 	t.Run("deletion of what has changed", s.testStaleDelete)
+	t.Run("more or less than what REST takes", s.testWholeBodies)
 	t.Run("no file", func(t *testing.T) {
 		result := s.outrigger(t, "apply", "-f", "/no/such/file.yaml")
 		if result.Code == 0 {
@@ -139,6 +146,32 @@ func (s *site) testStaleDelete(t *testing.T) {
 	}
 	if result := s.outrigger(t, "wait", "routerule", "nowhere"); result.Code != 1 {
 		t.Errorf("waited for nothing: %s", result)
+	}
+}
+
+// testWholeBodies: nothing that is sent is left unread, and nothing acts without it.
+func (s *site) testWholeBodies(t *testing.T) {
+	before := s.revision(t)
+	one := `{"documents":[{"name":"x.yaml","content":"` + base64.StdEncoding.EncodeToString([]byte(testRule("bad"))) + `"}]}`
+	const object = "/v1/objects/RouteRule/default/reviews-default"
+	for _, c := range []struct {
+		method, path, body string
+		status             int
+	}{
+		{"POST", "/v1/objects:apply", one + one, 400},
+		{"POST", "/v1/objects:apply", one + " trailing", 400},
+		{"POST", "/v1/objects:apply", one + `, "dryRun": true}`, 400},
+		{"DELETE", object, `{"revision":"1"}`, 400},
+		{"DELETE", object, "revision=1", 400},
+		{"PATCH", object, "{}", 405},
+	} {
+		answer := must(s.REST(context.WithoutCancel(t.Context()), "pilot", c.method, c.path, []byte(c.body)))(t)
+		if answer.Status != c.status {
+			t.Errorf("%s %s with %s: status %d, want %d: %s", c.method, c.path, c.body, answer.Status, c.status, answer.Body)
+		}
+	}
+	if after := s.revision(t); after != before {
+		t.Errorf("revision %d became %d", before, after)
 	}
 }
 
