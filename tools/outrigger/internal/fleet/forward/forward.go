@@ -37,7 +37,8 @@ type Door struct {
 	Dial Dial
 	// Places is how many connections are open at once; see Places. When all are
 	// taken, a new one gets the place of the one on which nothing has moved for
-	// longest, if that is long enough, else it waits.
+	// longest, if that is long enough (5 s, or 0.5 s if it was never used), else it
+	// waits.
 	Places int
 	// Trouble is told what keeps the door from taking connections.
 	Trouble func(error)
@@ -56,7 +57,7 @@ func (d Door) Run(ctx context.Context) error {
 	var open sync.WaitGroup
 	defer open.Wait()
 	defer cancel()
-	taken := newSeats(d.Places, minIdle)
+	taken := newSeats(d.Places)
 	listener := d.Listener
 	for {
 		if listener != nil {

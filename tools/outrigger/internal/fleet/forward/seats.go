@@ -9,22 +9,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// minIdle is for how long nothing has moved on a connection that gives way to a
-// new one.
-const minIdle = 5 * time.Second
+// For how long nothing has moved on a connection that gives way to a new one, and on
+// one that was opened and never used: those are worth less, and come in floods.
+const (
+	minIdle   = 5 * time.Second
+	minUnused = 500 * time.Millisecond
+)
 
 // seats are the places of a door.
 type seats struct {
 	limit int
-	idle  time.Duration
 	left  chan struct{} // capacity 1: says "look"
 
 	mu   sync.Mutex
 	open map[*connection]bool // whether it was told to end
 }
 
-func newSeats(limit int, idle time.Duration) *seats {
-	return &seats{limit: max(limit, 1), idle: idle, left: make(chan struct{}, 1), open: map[*connection]bool{}}
+func newSeats(limit int) *seats {
+	return &seats{limit: max(limit, 1), left: make(chan struct{}, 1), open: map[*connection]bool{}}
 }
 
 // take waits for a place and says whether there was one before ctx ended. One
@@ -44,8 +46,8 @@ func (s *seats) take(ctx context.Context, c *connection) bool {
 	}
 }
 
-// try takes a place if one is free. If none is, it ends the connection that is idle
-// for longest, if it is idle enough, and says when to try again.
+// try takes a place if one is free. If none is, it ends the connection that has been
+// idle for longest beyond what it may, if there is one, and says when to try again.
 func (s *seats) try(c *connection, now time.Time) (wait time.Duration, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -54,21 +56,21 @@ func (s *seats) try(c *connection, now time.Time) (wait time.Duration, ok bool) 
 		return 0, true
 	}
 	var quietest *connection
-	var longest time.Duration
+	var overdue time.Duration
 	for each, ending := range s.open {
 		if ending {
-			return s.idle, false // leave says when
+			return minIdle, false // leave says when
 		}
-		if idle := each.idle(now); quietest == nil || idle > longest {
-			quietest, longest = each, idle
+		if late := each.overdue(now); quietest == nil || late > overdue {
+			quietest, overdue = each, late
 		}
 	}
-	if longest < s.idle {
-		return s.idle - longest, false
+	if overdue < 0 {
+		return min(-overdue, minUnused), false // the next one may have less time
 	}
 	s.open[quietest] = true
 	quietest.end()
-	return s.idle, false
+	return minIdle, false
 }
 
 // leave gives a place back.
@@ -82,38 +84,39 @@ func (s *seats) leave(c *connection) {
 	}
 }
 
-// idle is for how long nothing has moved, either way. The kernel keeps count at the
-// side that is TCP, so that bytes need not pass through here to be seen; where
-// neither is, a connection counts as idle since it was opened.
-func (c *connection) idle(now time.Time) time.Duration {
+// overdue is for how much longer than it may nothing has moved, either way. The kernel
+// keeps count at the side that is TCP, so that bytes need not pass through here to be
+// seen; where neither is, a connection counts as idle since it was opened.
+func (c *connection) overdue(now time.Time) time.Duration {
 	c.mu.Lock()
 	far := c.far
 	c.mu.Unlock()
 	since := now.Sub(c.opened)
 	for _, side := range []net.Conn{c.near, far} {
 		if tcp, ok := side.(*net.TCPConn); ok {
-			return min(since, quietFor(tcp))
+			quiet, used := activity(tcp)
+			if !used {
+				return since - minUnused
+			}
+			return min(since, quiet) - minIdle
 		}
 	}
-	return since
+	return since - minIdle
 }
 
-// quietFor is how long ago the kernel sent or received data; much, when it cannot
-// say because the connection is closed.
-func quietFor(conn *net.TCPConn) time.Duration {
-	const closed = time.Hour
+// activity is how long ago the kernel sent or received data, and whether it ever did;
+// much and not, when it cannot say because the connection is closed.
+func activity(conn *net.TCPConn) (quiet time.Duration, used bool) {
+	quiet = time.Hour
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return closed
+		return quiet, used
 	}
-	quiet := closed
-	err = raw.Control(func(fd uintptr) {
+	_ = raw.Control(func(fd uintptr) { // not called when it is closed
 		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
 			quiet = time.Duration(min(info.Last_data_sent, info.Last_data_recv)) * time.Millisecond
+			used = info.Bytes_received > 0 || info.Bytes_sent > 0
 		}
 	})
-	if err != nil {
-		return closed
-	}
-	return quiet
+	return quiet, used
 }

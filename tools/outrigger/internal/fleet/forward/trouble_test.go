@@ -189,6 +189,23 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 	}
 }
 
+func TestConnectionsThatAreNeverUsedKeepNobodyOutForLong(t *testing.T) {
+	front := listen(t, "tcp", "127.0.0.1:0")
+	d := door(t, front, forward.To("tcp", echo(t)))
+	d.Places = 32
+	run(t, d)
+	for range 4 * d.Places {
+		dial(t, front.Addr())
+	}
+	begun := time.Now()
+	if err := say(dial(t, front.Addr())); err != nil {
+		t.Errorf("connection after %d that are not used: %v", 4*d.Places, err)
+	}
+	if took := time.Since(begun); took > 4500*time.Millisecond {
+		t.Errorf("it took %v, want less than used ones are kept for", took)
+	}
+}
+
 func TestPlacesFitTheLimitOfOpenFiles(t *testing.T) {
 	for _, c := range []struct {
 		limit          uint64
