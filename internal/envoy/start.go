@@ -84,7 +84,7 @@ func (p *Process) arguments() []string {
 		"--concurrency", strconv.Itoa(max(1, p.cfg.Concurrency)),
 		"--disable-hot-restart",
 		"--log-level", level,
-		"--drain-time-s", strconv.Itoa(int(max(listenerDrain, p.cfg.DrainTime)/time.Second)),
+		"--drain-time-s", strconv.Itoa(int(max(listenerDrain, p.cfg.DrainTime) / time.Second)),
 		"--drain-strategy", "immediate",
 	}
 }

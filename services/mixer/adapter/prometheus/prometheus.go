@@ -16,9 +16,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/outrigger-mesh/outrigger/internal/limit"
 	"github.com/outrigger-mesh/outrigger/services/mixer/adapter"
 	"github.com/outrigger-mesh/outrigger/services/mixer/template"
 )
+
+// maxConnections are open at once; a new one takes the place of the least used.
+const maxConnections = 64
 
 // Exporter holds the metrics of all handlers of the process.
 type Exporter struct {
@@ -55,7 +59,7 @@ func (e *Exporter) Run(ctx context.Context) error {
 		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 	}
 	failed := make(chan error, 1) // one server, one error
-	go func() { failed <- s.Serve(l) }()
+	go func() { failed <- s.Serve(limit.New(l, maxConnections, time.Second)) }()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve the prometheus adapter: %w", err)
