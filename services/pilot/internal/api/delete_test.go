@@ -9,6 +9,8 @@ import (
 
 	configv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/config/v1"
 	pilotv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/pilot/v1"
+	"github.com/outrigger-mesh/outrigger/services/pilot/internal/ingest"
+	"github.com/outrigger-mesh/outrigger/services/pilot/internal/model"
 )
 
 const twoRules = `apiVersion: outrigger.dev/v1
@@ -126,5 +128,25 @@ func TestWaitForWhatIsThere(t *testing.T) {
 		if !strings.HasPrefix(got, c.want) || err == nil && got != c.want {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)
 		}
+	}
+}
+
+// sees is a desk with a view of the test's own.
+type sees struct {
+	desk
+	view ingest.View
+}
+
+func (s sees) View() (ingest.View, uint64, bool) { return s.view, 9, true }
+
+// TestNoWaitForWhatNobodyWrote: no proxy is asked about a workload that registered itself.
+func TestNoWaitForWhatNobodyWrote(t *testing.T) {
+	h := &heard{}
+	ref := model.Ref{Kind: "Workload", Namespace: "default", Name: "reviews-v1"}
+	s := NewServer(sees{view: ingest.View{ref: {Object: &configv1.Object{Metadata: &configv1.Metadata{Origin: "registry:agent"}}}}}, h)
+	err := s.Wait(&pilotv1.WaitRequest{Refs: []*configv1.ObjectRef{{Kind: "Workload", Name: "reviews-v1"}}}, nil)
+	const want = "FailedPrecondition: Workload default/reviews-v1 registered itself: there is no revision that somebody wrote to wait for"
+	if err == nil || outcome(err) != want || h.last != nil {
+		t.Errorf("got %v, waits %v, want %s", err, h.last != nil, want)
 	}
 }

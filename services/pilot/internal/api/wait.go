@@ -1,6 +1,8 @@
 package api
 
 import (
+	"strings"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/outrigger-mesh/outrigger/internal/fault"
@@ -9,7 +11,7 @@ import (
 )
 
 // Wait implements pilotv1.ConfigServiceServer: it refuses to wait for what was never
-// there, and leaves the waiting to others.
+// there, or was not written, and leaves the waiting to others.
 func (s *Server) Wait(req *pilotv1.WaitRequest, stream pilotv1.ConfigService_WaitServer) error {
 	req = proto.CloneOf(req)
 	for i, r := range req.GetRefs() {
@@ -28,8 +30,10 @@ func (s *Server) Wait(req *pilotv1.WaitRequest, stream pilotv1.ConfigService_Wai
 		if err != nil {
 			return err
 		}
-		_, there := view[ref]
+		e, there := view[ref]
 		switch {
+		case strings.HasPrefix(e.Object.GetMetadata().GetOrigin(), "registry:"):
+			return fault.Precondition.Errorf("%s registered itself: there is no revision that somebody wrote to wait for", ref)
 		case there:
 		case req.GetRevision() == 0:
 			return fault.NotFound.Errorf("%s does not exist; to wait until it is gone, say since which revision", ref)
