@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/outrigger-mesh/outrigger/internal/limit"
 	"github.com/outrigger-mesh/outrigger/services/sidecar-agent/internal/dns"
 )
 
@@ -23,7 +24,7 @@ type Server struct {
 	table   func() *dns.Table
 	log     *slog.Logger
 	udp     *net.UDPConn
-	tcp     *net.TCPListener
+	tcp     net.Listener // bounded
 	turn    atomic.Uint32
 	answers atomic.Int64
 }
@@ -40,7 +41,7 @@ func Listen(address netip.AddrPort, table func() *dns.Table, log *slog.Logger) (
 	if err != nil {
 		return nil, fmt.Errorf("DNS: %w", errors.Join(err, tcp.Close()))
 	}
-	return &Server{table: table, log: log, udp: udp, tcp: tcp}, nil
+	return &Server{table: table, log: log, udp: udp, tcp: limit.New(tcp, maxConns, 0)}, nil
 }
 
 // Address returns where the server listens.
