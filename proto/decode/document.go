@@ -88,16 +88,7 @@ func (r *reader) object(root *yaml.Node) (d Decoded, ok bool) {
 func (r *reader) envelope(root *yaml.Node) envelope {
 	var e envelope
 	slots := map[string]**yaml.Node{"apiVersion": &e.apiVersion, "kind": &e.kind, "metadata": &e.metadata, "spec": &e.spec}
-	seen := map[string]*yaml.Node{}
-	for k, v := range pairs(root) {
-		if !r.key(k, "") {
-			continue
-		}
-		if first, twice := seen[k.Value]; twice {
-			r.report(where(k), k.Value, "the key appears twice, first on line %d", first.Line)
-			continue
-		}
-		seen[k.Value] = k
+	for k, v := range r.once(root, "", asWritten) {
 		if slot, known := slots[k.Value]; known {
 			value, ok := r.enter(v, k.Value, 0)
 			if !ok {

@@ -53,17 +53,10 @@ func isList(root *yaml.Node) bool {
 // items returns what a List holds.
 func (r *reader) items(root *yaml.Node) []*yaml.Node {
 	r.label = listKind
-	seen := map[string]*yaml.Node{}
+	there := map[string]bool{}
 	var out []*yaml.Node
-	for k, v := range pairs(root) {
-		if !r.key(k, "") {
-			continue
-		}
-		if first, twice := seen[k.Value]; twice {
-			r.report(where(k), k.Value, "the key appears twice, first on line %d", first.Line)
-			continue
-		}
-		seen[k.Value] = k
+	for k, v := range r.once(root, "", asWritten) {
+		there[k.Value] = true
 		value, ok := r.enter(v, k.Value, 0)
 		if !ok {
 			return nil
@@ -83,7 +76,7 @@ func (r *reader) items(root *yaml.Node) []*yaml.Node {
 		}
 	}
 	for _, name := range []string{"apiVersion", "items"} {
-		if seen[name] == nil {
+		if !there[name] {
 			r.report(where(root), name, "missing in a List")
 		}
 	}

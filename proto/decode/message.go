@@ -50,6 +50,30 @@ func pairs(n *yaml.Node) iter.Seq2[*yaml.Node, *yaml.Node] {
 	}
 }
 
+// once yields the pairs of a mapping whose keys can be read, each key the first time that
+// it is there, and reports the others by the name that field gives to a key.
+func (r *reader) once(n *yaml.Node, path string, field func(key string) string) iter.Seq2[*yaml.Node, *yaml.Node] {
+	return func(yield func(k, v *yaml.Node) bool) {
+		first := map[string]*yaml.Node{}
+		for k, v := range pairs(n) {
+			if !r.key(k, path) {
+				continue
+			}
+			if was, twice := first[k.Value]; twice {
+				r.report(where(k), field(k.Value), "the key appears twice, first on line %d", was.Line)
+				continue
+			}
+			first[k.Value] = k
+			if !yield(k, v) {
+				return
+			}
+		}
+	}
+}
+
+// asWritten is the name of a key at the top of a document.
+func asWritten(key string) string { return key }
+
 // message decodes n, which is no alias, into m.
 func (r *reader) message(n *yaml.Node, m protoreflect.Message, path string, depth int) {
 	switch m.Descriptor().FullName() {
@@ -212,16 +236,7 @@ func (r *reader) mapping(n *yaml.Node, into protoreflect.Map, fd protoreflect.Fi
 		r.report(where(n), path, "want a mapping, got %s", got(n))
 		return
 	}
-	first := map[string]*yaml.Node{}
-	for k, item := range pairs(n) {
-		if !r.key(k, path) {
-			continue
-		}
-		if was, twice := first[k.Value]; twice {
-			r.report(where(k), keyed(path, k.Value), "the key appears twice, first on line %d", was.Line)
-			continue
-		}
-		first[k.Value] = k
+	for k, item := range r.once(n, path, func(key string) string { return keyed(path, key) }) {
 		var fresh protoreflect.Value
 		if fd.MapValue().Message() != nil {
 			fresh = into.NewValue()
