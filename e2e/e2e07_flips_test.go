@@ -13,8 +13,10 @@ import (
 
 // Numbers of item 7, and some more for the load: answers must come at least at flipRate.
 // A flip every flipPause is one that proxies have in force before the next comes.
+// After flipRound flips, or any number of rounds, none of their rules is left.
 const (
-	flips     = 300
+	flips     = 25 * flipRound
+	flipRound = 2 * 6
 	flipRate  = 300
 	deepRate  = 30
 	flipPause = 100 * time.Millisecond

@@ -28,7 +28,7 @@ func TestStateOfTheWorld(t *testing.T) {
 	check(t, s.showsStars(t.Context(), "", "v1", inRow))
 	check(t, s.showsStars(t.Context(), "jason", "v2", inRow))
 	s.underLoad(t, func(t *testing.T) {
-		for i := range 40 {
+		for i := range 4 * flipRound {
 			s.flip(t, i)
 		}
 		eventually(t, settleLimit, s.inForce)
