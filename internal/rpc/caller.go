@@ -131,7 +131,11 @@ func (s *Server) allow(c Caller, method string) error {
 }
 
 func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (res any, err error) {
-	defer func() { err = s.finish(info.FullMethod, recover(), err) }()
+	began := time.Now()
+	defer func() {
+		err = s.finish(info.FullMethod, recover(), err)
+		s.calls.ended(ctx, info.FullMethod, began, err)
+	}()
 	c, err := s.admit(ctx, info.FullMethod)
 	if err != nil {
 		return nil, err
@@ -140,7 +144,11 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 }
 
 func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
-	defer func() { err = s.finish(info.FullMethod, recover(), err) }()
+	began := time.Now()
+	defer func() {
+		err = s.finish(info.FullMethod, recover(), err)
+		s.calls.ended(ss.Context(), info.FullMethod, began, err)
+	}()
 	c, err := s.admit(ss.Context(), info.FullMethod)
 	if err != nil {
 		return err

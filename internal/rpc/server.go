@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	"go.opentelemetry.io/otel/metric/noop"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
@@ -95,6 +96,10 @@ const (
 	connectionGrace = 30 * time.Second
 )
 
+// workers answer calls one after the other, and keep the stacks that calls need; when all
+// have one, goroutines of their own take further calls.
+const workers = 8
+
 func (c Config) connectionAge() time.Duration {
 	if c.ConnectionAge > 0 {
 		return c.ConnectionAge
@@ -119,6 +124,7 @@ type Server struct {
 	admins map[spiffe.ID]bool
 	access map[string]Access
 	tel    *telemetry.Telemetry
+	calls  *calls
 	remote *grpc.Server // by TLS: connections have an age
 	local  *grpc.Server // by Unix socket and pipe
 	pipe   *bufconn.Listener
@@ -136,10 +142,13 @@ func NewServer(name string, cfg Config, tlsConfig *tls.Config, access map[string
 		}
 		s.admins[id] = true
 	}
+	var err error
+	if s.calls, err = newCalls(tel.Meter); err != nil {
+		return nil, err
+	}
 	creds := newTransport(tlsConfig)
 	s.local = s.server(creds, keepalive.ServerParameters{})
 	s.remote = s.server(creds, keepalive.ServerParameters{MaxConnectionAge: cfg.connectionAge(), MaxConnectionAgeGrace: connectionGrace})
-	var err error
 	if s.loop, err = dialPipe(s.pipe); err != nil {
 		return nil, err
 	}
@@ -149,18 +158,22 @@ func NewServer(name string, cfg Config, tlsConfig *tls.Config, access map[string
 // server makes one of the two servers.
 func (s *Server) server(creds credentials.TransportCredentials, alive keepalive.ServerParameters) *grpc.Server {
 	alive.Time, alive.Timeout = 30*time.Second, 10*time.Second
-	return grpc.NewServer(
+	opts := []grpc.ServerOption{
 		grpc.Creds(creds),
-		grpc.StatsHandler(otelgrpc.NewServerHandler(otelgrpc.WithTracerProvider(s.tel.Tracers),
-			otelgrpc.WithMeterProvider(s.tel.Meters), otelgrpc.WithPropagators(s.tel.Propagator))),
 		grpc.ChainUnaryInterceptor(s.unary),
 		grpc.ChainStreamInterceptor(s.stream),
 		grpc.MaxRecvMsgSize(s.cfg.RequestLimit()), grpc.MaxSendMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(1024),
-		grpc.ConnectionTimeout(10*time.Second),
+		grpc.NumStreamWorkers(workers),
+		grpc.ConnectionTimeout(10 * time.Second),
 		grpc.KeepaliveParams(alive),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-	)
+	}
+	if s.tel.Traces() {
+		opts = append(opts, grpc.StatsHandler(otelgrpc.NewServerHandler(otelgrpc.WithTracerProvider(s.tel.Tracers),
+			otelgrpc.WithMeterProvider(noop.NewMeterProvider()), otelgrpc.WithPropagators(s.tel.Propagator))))
+	}
+	return grpc.NewServer(opts...)
 }
 
 // GRPC is where services are registered.

@@ -48,6 +48,7 @@ type Telemetry struct {
 	Tracers    trace.TracerProvider
 	Propagator propagation.TextMapPropagator
 
+	traces   bool
 	registry *prometheus.Registry
 	shutdown []func(context.Context) error
 }
@@ -140,7 +141,7 @@ func (t *Telemetry) trace(cfg Config, service string) error {
 		return fmt.Errorf("telemetry.sample %v: want 0 to 1", cfg.Sample)
 	}
 	if cfg.OTLP == "" {
-		t.setTracers(noop.NewTracerProvider(), service) // hands a caller's trace on, and costs next to nothing
+		t.setTracers(noop.NewTracerProvider(), service) // costs next to nothing
 		return nil
 	}
 	exp, err := otlptracegrpc.New(context.Background(), otlptracegrpc.WithEndpoint(cfg.OTLP), otlptracegrpc.WithInsecure(),
@@ -154,9 +155,13 @@ func (t *Telemetry) trace(cfg Config, service string) error {
 		sdktrace.WithBatcher(exp, sdktrace.WithBatchTimeout(time.Second)),
 	)
 	t.setTracers(tp, service)
+	t.traces = true
 	t.shutdown = append(t.shutdown, tp.Shutdown)
 	return nil
 }
+
+// Traces says whether spans are kept: without a collector to send them to, none are.
+func (t *Telemetry) Traces() bool { return t.traces }
 
 func (t *Telemetry) setTracers(tp trace.TracerProvider, service string) {
 	t.Tracers, t.Tracer = tp, tp.Tracer("outrigger/"+service)
