@@ -68,9 +68,10 @@ generate: ## make the code in proto/gen from the contracts
 	@$(TOOL) ./setup -root .. -quiet generate
 	@$(TOOL) ./gencheck -root .. -write
 
-check: check-generated ## check quickly: generated code, imports, modules, vet
+check: check-generated ## check quickly: generated code, imports, modules, broken contracts, vet
 	@$(TOOL) ./depcheck -root ..
 	@$(TOOL) ./modcheck -root ..
+	@$(TOOL) ./breakcheck -root ..
 	@set -e; for m in $(MODULES); do echo "vet $$m"; $(GO) -C $$m vet ./...; done
 
 check-generated:
