@@ -25,6 +25,9 @@ type Config struct {
 	Policy    PolicyConfig      `yaml:"policy"`
 	Adapters  AdapterConfig     `yaml:"adapters"`
 	Telemetry telemetry.Config  `yaml:"telemetry"`
+	// ProcessorShare says on how many processors the process computes at a time. Where
+	// proxies are beside it, threads that wake each other cost more than they compute.
+	ProcessorShare float64 `yaml:"processorShare" help:"share of the processors that machine or container give to compute on, above 0 to 1; one at least"`
 }
 
 // BusConfig says where config and registry come from.
@@ -64,6 +67,8 @@ func DefaultConfig() Config {
 		Policy:    PolicyConfig{RootNamespaces: []string{"outrigger-system", "istio-system"}, Domain: "cluster.local"},
 		Adapters:  AdapterConfig{Prometheus: "10.77.0.1:42422"},
 		Telemetry: telemetry.DefaultConfig(),
+
+		ProcessorShare: 1,
 	}
 }
 
@@ -100,6 +105,9 @@ func (c Config) check() (checked, error) {
 	}
 	if _, err := spiffe.New(c.Policy.Domain, "x", "x"); err != nil {
 		errs = append(errs, fmt.Errorf("policy.domain: %w", err))
+	}
+	if !(c.ProcessorShare > 0 && c.ProcessorShare <= 1) {
+		errs = append(errs, fmt.Errorf("processorShare: %v, want more than 0, and 1 at most", c.ProcessorShare))
 	}
 	return out, errors.Join(errs...)
 }

@@ -7,6 +7,7 @@ package mixer
 import (
 	"context"
 	"io"
+	"runtime"
 	"strings"
 
 	configv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/config/v1"
@@ -30,11 +31,15 @@ import (
 	"github.com/outrigger-mesh/outrigger/services/mixer/internal/server"
 )
 
-// Run serves until ctx ends. out and errs are where the stdio adapter writes.
+// Run serves until ctx ends. out and errs are where the stdio adapter writes. The share of
+// processors in cfg holds for the whole process.
 func Run(ctx context.Context, cfg Config, out, errs io.Writer) error {
 	set, err := cfg.check()
 	if err != nil {
 		return err
+	}
+	if cfg.ProcessorShare < 1 {
+		runtime.GOMAXPROCS(max(1, int(cfg.ProcessorShare*float64(runtime.GOMAXPROCS(0)))))
 	}
 	tel, err := telemetry.New(cfg.Telemetry, "mixer")
 	if err != nil {

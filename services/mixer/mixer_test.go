@@ -3,6 +3,7 @@ package mixer
 import (
 	"context"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,6 +70,9 @@ func TestRefusesWrongSettings(t *testing.T) {
 	t.Parallel()
 	for want, change := range map[string]func(*Config){
 		"bus.ids":                      func(c *Config) { c.Bus.IDs = []string{"pilot"} },
+		"processorShare: 0":            func(c *Config) { c.ProcessorShare = 0 },
+		"processorShare: 1.5":          func(c *Config) { c.ProcessorShare = 1.5 },
+		"processorShare: NaN":          func(c *Config) { c.ProcessorShare = math.NaN() },
 		"bus.servers":                  func(c *Config) { c.Bus.Servers = nil },
 		"listen.admins":                func(c *Config) { c.Listen.Admins = []string{"admin"} },
 		"policy.domain":                func(c *Config) { c.Policy.Domain = "Not A Domain" },
