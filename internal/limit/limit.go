@@ -14,6 +14,10 @@ import (
 // the evicted connection does not notice.
 const patience = time.Second
 
+// unheard is how long a connection may be idle by which nobody has said a word: whoever
+// wants to keep others out has those for nothing.
+const unheard = time.Second
+
 // Listener has at most a number of connections open. Make it with New.
 type Listener struct {
 	net.Listener
@@ -30,7 +34,8 @@ type Listener struct {
 
 // New bounds l to a number of connections. When there are as many, a new one has the
 // connection closed on which nothing was read or written for longest, if that is at
-// least idle; else it waits until one ends or has been idle for that long. Whoever
+// least idle, or a second where nothing was ever read; else it waits until one ends or
+// has been idle for that long. Whoever
 // serves a connection must close it when it fails, as servers do.
 func New(l net.Listener, connections int, idle time.Duration) *Listener {
 	return &Listener{
@@ -77,23 +82,33 @@ func (l *Listener) enter(c *conn, now time.Time) (wait time.Duration, ok bool) {
 		return 0, true
 	}
 	var quietest *conn
+	var overdue time.Duration
 	for each, evicted := range l.open {
 		if evicted && now.Sub(l.evicted) < patience {
 			return patience, false // it is about to leave
 		}
-		if !evicted && (quietest == nil || each.last.Load() < quietest.last.Load()) {
-			quietest = each
+		if late := l.overdue(each, now); !evicted && (quietest == nil || late > overdue) {
+			quietest, overdue = each, late
 		}
 	}
 	if quietest == nil {
 		return patience, false
 	}
-	if idle := now.Sub(time.Unix(0, quietest.last.Load())); idle < l.idle {
-		return l.idle - idle, false
+	if overdue < 0 {
+		return min(-overdue, unheard), false // the next one may have less time
 	}
 	l.open[quietest], l.evicted = true, now
 	_ = quietest.Conn.Close() // who serves it is told
 	return patience, false
+}
+
+// overdue is for how much longer than it may c has been idle.
+func (l *Listener) overdue(c *conn, now time.Time) time.Duration {
+	idle := now.Sub(time.Unix(0, c.last.Load()))
+	if !c.heard.Load() {
+		return idle - min(l.idle, unheard)
+	}
+	return idle - l.idle
 }
 
 func (l *Listener) leave(c *conn) {
@@ -111,7 +126,9 @@ type conn struct {
 	net.Conn
 	of   *Listener
 	last atomic.Int64
-	gone sync.Once
+	// heard is whether anything was read.
+	heard atomic.Bool
+	gone  sync.Once
 }
 
 func (c *conn) used() { c.last.Store(time.Now().UnixNano()) }
@@ -120,6 +137,7 @@ func (c *conn) used() { c.last.Store(time.Now().UnixNano()) }
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n > 0 {
+		c.heard.Store(true)
 		c.used()
 	}
 	return n, err

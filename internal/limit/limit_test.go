@@ -115,6 +115,30 @@ func TestOneInUseIsWaitedFor(t *testing.T) {
 	})
 }
 
+func TestWhoSaysNothingKeepsNobodyOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := world(t, 3, time.Minute)
+		used := p.dial()
+		defer used.Close()
+		if err := say(used); err != nil {
+			t.Fatal(err)
+		}
+		for range 8 {
+			defer p.dial().Close()
+		}
+		synctest.Wait()
+		begun := time.Now()
+		last := p.dial()
+		defer last.Close()
+		if err := say(last); err != nil || time.Since(begun) > 5*time.Second {
+			t.Errorf("after eight that say nothing, in two places: %v after %v, want a second for each pair", err, time.Since(begun))
+		}
+		if err := say(used); err != nil {
+			t.Errorf("the connection in use: %v", err)
+		}
+	})
+}
+
 func TestTheEndOfTheListenerEndsTheWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pipes{conns: make(chan net.Conn, 8)}

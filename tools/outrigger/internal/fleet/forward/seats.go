@@ -9,11 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// For how long nothing has moved on a connection that gives way to a new one, and on
-// one that was opened and never used: those are worth less, and come in floods.
+// For how long nothing has moved on a connection that gives way to a new one; for how
+// long one has had no answer, however slowly it goes on asking; and for how long one was
+// never used at all: those are worth less, and come in floods.
 const (
-	minIdle   = 5 * time.Second
-	minUnused = 500 * time.Millisecond
+	minIdle       = 5 * time.Second
+	minUnanswered = time.Second
+	minUnused     = 500 * time.Millisecond
 )
 
 // seats are the places of a door.
@@ -84,39 +86,51 @@ func (s *seats) leave(c *connection) {
 	}
 }
 
-// overdue is for how much longer than it may nothing has moved, either way. The kernel
-// keeps count at the side that is TCP, so that bytes need not pass through here to be
-// seen; where neither is, a connection counts as idle since it was opened.
+// overdue is for how much longer than it may nothing has moved, or nothing was answered.
+// The kernel keeps count at the side that is TCP, so that bytes need not pass through
+// here to be seen; where neither is, a connection counts as idle since it was opened.
 func (c *connection) overdue(now time.Time) time.Duration {
 	c.mu.Lock()
 	far := c.far
 	c.mu.Unlock()
 	since := now.Sub(c.opened)
-	for _, side := range []net.Conn{c.near, far} {
-		if tcp, ok := side.(*net.TCPConn); ok {
-			quiet, used := activity(tcp)
-			if !used {
-				return since - minUnused
-			}
-			return min(since, quiet) - minIdle
-		}
+	var seen traffic
+	if tcp, ok := c.near.(*net.TCPConn); ok {
+		seen = activity(tcp)
+	} else if tcp, ok := far.(*net.TCPConn); ok {
+		seen = activity(tcp)
+		seen.in, seen.out = seen.out, seen.in
+	} else {
+		return since - minIdle
 	}
-	return since - minIdle
+	switch {
+	case !seen.in && !seen.out:
+		return since - minUnused
+	case !seen.out:
+		return since - minUnanswered
+	}
+	return min(since, seen.quiet) - minIdle
 }
 
-// activity is how long ago the kernel sent or received data, and whether it ever did;
-// much and not, when it cannot say because the connection is closed.
-func activity(conn *net.TCPConn) (quiet time.Duration, used bool) {
-	quiet = time.Hour
+// traffic is what the kernel knows of a connection.
+type traffic struct {
+	quiet   time.Duration // since data went either way
+	in, out bool          // whether data ever did
+}
+
+// activity is much quiet and no data when the kernel cannot say because the connection
+// is closed.
+func activity(conn *net.TCPConn) traffic {
+	seen := traffic{quiet: time.Hour}
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return quiet, used
+		return seen
 	}
 	_ = raw.Control(func(fd uintptr) { // not called when it is closed
 		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-			quiet = time.Duration(min(info.Last_data_sent, info.Last_data_recv)) * time.Millisecond
-			used = info.Bytes_received > 0 || info.Bytes_sent > 0
+			seen.quiet = time.Duration(min(info.Last_data_sent, info.Last_data_recv)) * time.Millisecond
+			seen.in, seen.out = info.Bytes_received > 0, info.Bytes_sent > 0
 		}
 	})
-	return quiet, used
+	return seen
 }
