@@ -16,6 +16,8 @@ type (
 	starter interface {
 		Start(ctx context.Context, p fleet.Process) (running, error)
 		LastWords(name string) string
+		// EndEnvoy ends what a process that has ended left running.
+		EndEnvoy(p fleet.Process) error
 	}
 	checker interface {
 		Probe(ctx context.Context, p fleet.Process) error
@@ -183,7 +185,7 @@ func (r *runner) obey(o order) {
 	default:
 		r.wanted, r.pause, r.again = false, nil, false
 		if r.now == nil {
-			r.rest()
+			r.rest() // after an end that nobody asked for, too, which leaves an Envoy
 			close(o.done)
 			return
 		}
@@ -221,10 +223,12 @@ func (r *runner) bury() {
 	r.log.Info("ended", "how", exit, "after", ran, "asked", asked)
 	r.endProbes()
 	r.now, r.force = nil, nil
-	for _, done := range r.stoppers {
-		close(done)
-	}
-	r.stoppers = nil
+	defer func() {
+		for _, done := range r.stoppers {
+			close(done)
+		}
+		r.stoppers = nil
+	}()
 	switch {
 	case !r.wanted:
 		r.rest()
@@ -244,8 +248,11 @@ func (r *runner) endProbes() {
 	r.probes = nil
 }
 
-// rest shows a process that is not wanted.
+// rest sees to it that nothing of a process that is not wanted runs on.
 func (r *runner) rest() {
+	if err := r.start.EndEnvoy(r.process); err != nil {
+		r.log.Warn("its Envoy may run on", "error", err)
+	}
 	r.board.update(r.process.Name, time.Now(), func(s *fleet.Status) {
 		s.Phase, s.PID, s.LocalPID = fleet.Stopped, 0, 0
 	})

@@ -25,6 +25,7 @@ type stage struct {
 	refuse  error // for the next starts
 	unready error // what probes say
 	deaf    bool  // ends only by force
+	swept   int   // how often the Envoy that was left was ended
 }
 
 // actor plays a process.
@@ -68,6 +69,13 @@ func (s *stage) Start(context.Context, fleet.Process) (running, error) {
 }
 
 func (s *stage) LastWords(string) string { return "last words" }
+
+func (s *stage) EndEnvoy(fleet.Process) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.swept++
+	return nil
+}
 
 func (s *stage) Probe(context.Context, fleet.Process) error {
 	s.mu.Lock()
@@ -256,5 +264,40 @@ func TestRunnerHoldsManualProcesses(t *testing.T) {
 		s.want(t, "one", fleet.Up, "")
 		command(t, r, order{signal: syscall.SIGKILL})
 		s.want(t, "one", fleet.Failing, "ended by killed; starts again in 100ms")
+	})
+}
+
+func TestRunnerEndsAnEnvoyOnlyOfWhatStaysDown(t *testing.T) {
+	play(t, one, func(t *testing.T, s *stage, r *runner) {
+		want := func(swept int, when string) {
+			t.Helper()
+			synctest.Wait()
+			if s.swept != swept {
+				t.Errorf("%s: its Envoy was ended %d times, want %d", when, s.swept, swept)
+			}
+		}
+		s.current.end("killed")
+		time.Sleep(time.Second)
+		want(0, "started again after a crash")
+		command(t, r, order{up: true, restart: true})
+		want(0, "restarted by request")
+		s.deaf = true
+		command(t, r, order{})
+		command(t, r, order{up: true})
+		time.Sleep(stopGrace)
+		want(0, "started while it stopped")
+		stop := command(t, r, order{})
+		want(0, "not ended yet")
+		time.Sleep(stopGrace)
+		want(1, "stopped")
+		if !closed(stop) {
+			t.Error("stop is not carried out")
+		}
+		command(t, r, order{up: true})
+		s.current.end("killed")
+		synctest.Wait()
+		command(t, r, order{})
+		want(2, "stopped between a crash and the next start")
+		s.want(t, "one", fleet.Stopped, "")
 	})
 }
