@@ -13,9 +13,12 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
+// Numbers as YAML and Go write them, but for those that YAML 1.1 and 1.2 read
+// differently: 010 is eight to one and ten to the other.
 var (
 	decimal = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
-	real    = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$`)
+	whole   = regexp.MustCompile(`^([-+]?(?:0|[1-9][0-9]*))(?:\.0*)?$`)
+	real    = regexp.MustCompile(`^[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?$`)
 )
 
 func where(n *yaml.Node) place { return place{n.Line, n.Column} }
@@ -126,11 +129,15 @@ func integer(n *yaml.Node, kind protoreflect.Kind) (_ protoreflect.Value, wanted
 	if signed {
 		bad = fmt.Sprintf("a whole number from %d to %d", math.MinInt64>>(64-bits), math.MaxInt64>>(64-bits))
 	}
-	if !isNumber(n) || !decimal.MatchString(n.Value) {
+	written := whole.FindStringSubmatch(n.Value)
+	if !isNumber(n) || written == nil {
+		if n.ShortTag() == "!!int" {
+			bad += " in decimal digits"
+		}
 		return protoreflect.Value{}, bad
 	}
-	i, ierr := strconv.ParseInt(n.Value, 10, bits)
-	u, uerr := strconv.ParseUint(n.Value, 10, bits)
+	i, ierr := strconv.ParseInt(written[1], 10, bits)
+	u, uerr := strconv.ParseUint(strings.TrimPrefix(written[1], "+"), 10, bits)
 	switch {
 	case signed && ierr != nil, !signed && uerr != nil:
 		return protoreflect.Value{}, bad
@@ -158,7 +165,7 @@ func float(n *yaml.Node, kind protoreflect.Kind) (_ protoreflect.Value, wanted s
 			return protoreflect.ValueOfFloat64(f), ""
 		}
 	}
-	return protoreflect.Value{}, "a number"
+	return protoreflect.Value{}, "a number such as 0.5"
 }
 
 // enum reads a value by its name, in either case, or by its number.
