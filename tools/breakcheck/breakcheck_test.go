@@ -39,6 +39,8 @@ func newRepository(t *testing.T) repository {
 	r.write("buf.yaml", string(rules))
 	r.write("proto/outrigger/sample/v1/sample.proto", contract)
 	r.git("init", "--quiet")
+	r.git("config", "user.name", "test")
+	r.git("config", "user.email", "test@example.com")
 	r.commit()
 	return r
 }
@@ -64,7 +66,7 @@ func (r repository) change(old, fresh string) {
 func (r repository) commit() {
 	r.Helper()
 	r.git("add", "proto", "buf.yaml")
-	r.git("-c", "user.name=test", "-c", "user.email=test@example.com", "commit", "--quiet", "--message", "change")
+	r.git("commit", "--quiet", "--allow-empty", "--message", "change")
 }
 
 func (r repository) git(args ...string) {
@@ -100,6 +102,61 @@ func TestABrokenContractIsNamed(t *testing.T) {
 				t.Errorf("got %q, %v; want a refusal with %q", out, err, c.want)
 			}
 		})
+	}
+}
+
+func TestAChangeDoesNotExcuseItself(t *testing.T) {
+	r := newRepository(t)
+	r.git("tag", "v0.1.0")
+	rules, err := os.ReadFile(filepath.Join(r.dir, "buf.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.write("buf.yaml", strings.Replace(string(rules), "- FILE\n", "- WIRE\n", 1))
+	r.change("string name", "string title")
+	if out, err := r.check(); err == nil || !strings.Contains(err.Error(), `"name"`) {
+		t.Errorf("got %q, %v; want the rules of the release", out, err)
+	}
+}
+
+func TestABrokenRESTAPIIsNamed(t *testing.T) {
+	const name = "proto/gen/openapi/boat.swagger.json"
+	const api = `{"paths": {"/v1/boats": {"get": {"parameters": [{"in": "query", "name": "kind"}]}, "post": {}}}}`
+	r := newRepository(t)
+	r.write(name, api)
+	r.commit()
+	r.git("tag", "v0.1.0")
+	for fresh, want := range map[string]string{
+		`{"paths": {"/v1/boats": {"get": {"parameters": [{"in": "query", "name": "kind"}]}, "post": {}, "put": {}}, "/v1/x": {}}}`: "",
+		`{"paths": {"/v1/boats": {"get": {"parameters": [{"in": "query", "name": "type"}]}, "post": {}}}}`:                         "query parameter kind of get /v1/boats is gone",
+		`{"paths": {"/v1/boats": {"get": {"parameters": [{"in": "query", "name": "kind"}]}}}}`:                                     "boat.swagger.json: post /v1/boats is gone",
+		`{"paths": {}}`: "get /v1/boats is gone",
+		`{`:             "unexpected end",
+	} {
+		r.write(name, fresh)
+		_, err := r.check()
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: got %v, want %q", fresh, err, want)
+		}
+	}
+}
+
+func TestAShallowCloneHidesNoRelease(t *testing.T) {
+	r := newRepository(t)
+	r.commit()
+	shallow := repository{t, filepath.Join(t.TempDir(), "shallow")}
+	r.git("clone", "--quiet", "--depth", "1", "file://"+r.dir, shallow.dir)
+	if out, err := shallow.check(); err != nil || out != "no release to compare the contracts with\n" {
+		t.Errorf("before the first release: %q, %v", out, err)
+	}
+	shallow.git("remote", "set-url", "origin", "file://"+r.dir+"-gone")
+	if out, err := shallow.check(); err != nil || !strings.Contains(out, "not known") {
+		t.Errorf("without its origin: %q, %v; want that it is said", out, err)
+	}
+	shallow.git("remote", "set-url", "origin", "file://"+r.dir)
+	r.git("tag", "v0.1.0", "HEAD~1")
+	if out, err := shallow.check(); err == nil || !strings.Contains(err.Error(), "shallow, so v0.1.0") {
+		t.Errorf("after it: %q, %v; want a refusal", out, err)
 	}
 }
 

@@ -1,8 +1,9 @@
 // Command breakcheck compares the contracts in proto with those of the last release,
 // the highest tag v<major>.<minor>.<patch> before the commit that is checked out, and
-// names every change that breaks clients of that release. Which changes those are,
-// buf.yaml says. Before the first such tag, or in a tree without git's history, there is
-// nothing to compare with, and it says so.
+// names the changes that break clients of that release: of gRPC by the rules in the
+// buf.yaml of the release, of REST those that lack a path, a method or a parameter.
+// Before the first such tag, or in a tree without git's history, there is nothing to
+// compare with, and it says so; a shallow clone of a repository with releases is refused.
 //
 // It needs git and what "make setup" installs, and changes nothing in the repository.
 // Exit code 1: a contract is broken, or cannot be compared.
@@ -10,6 +11,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -42,7 +44,7 @@ func check(ctx context.Context, root string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("folder %q: %w", root, err)
 	}
-	tag, err := lastRelease(ctx, root)
+	tag, err := lastRelease(ctx, root, out)
 	if err != nil {
 		return err
 	}
@@ -58,7 +60,7 @@ func check(ctx context.Context, root string, out io.Writer) error {
 	if err := export(ctx, root, tag, old); err != nil {
 		return err
 	}
-	if err := compare(ctx, root, old); err != nil {
+	if err := errors.Join(compare(ctx, root, old), compareREST(root, old)); err != nil {
 		return fmt.Errorf("contracts since %s: %w", tag, err)
 	}
 	_, err = fmt.Fprintf(out, "the contracts break nothing of %s\n", tag)

@@ -15,30 +15,60 @@ import (
 	"golang.org/x/mod/semver"
 )
 
-// What of a release is compared: its contracts, and where they are.
-var compared = []string{"proto", "buf.yaml"}
+// rules say what breaks clients, and where contracts are.
+const rules = "buf.yaml"
+
+// What of a release is compared: its contracts, and the REST API made of them.
+var compared = []string{"proto", rules}
 
 // dependencies are third-party contracts; those of today stand for those of a release.
 const dependencies = ".tools/proto-deps"
 
 // lastRelease is the highest release that is part of the history of what is checked
 // out, "" if there is none.
-func lastRelease(ctx context.Context, root string) (string, error) {
+func lastRelease(ctx context.Context, root string, out io.Writer) (string, error) {
 	if _, err := os.Stat(filepath.Join(root, ".git")); errors.Is(err, os.ErrNotExist) {
 		return "", nil
+	}
+	if err := complete(ctx, root, out); err != nil {
+		return "", err
 	}
 	tags, err := git(ctx, root, "tag", "--list", "v*", "--merged", "HEAD")
 	if err != nil {
 		return "", err
 	}
+	return highest(string(tags)), nil
+}
+
+// highest is the highest release among names of tags, "" if there is none.
+func highest(tags string) string {
 	last := ""
-	for tag := range strings.FieldsSeq(string(tags)) {
+	for tag := range strings.FieldsSeq(tags) {
+		tag = strings.TrimPrefix(tag, "refs/tags/")
 		released := semver.IsValid(tag) && semver.Prerelease(tag) == ""
 		if released && (last == "" || semver.Compare(tag, last) > 0) {
 			last = tag
 		}
 	}
-	return last, nil
+	return last
+}
+
+// complete refuses a clone without history of a repository that has releases, and tells
+// out when that cannot be said.
+func complete(ctx context.Context, root string, out io.Writer) error {
+	shallow, err := git(ctx, root, "rev-parse", "--is-shallow-repository")
+	if err != nil || strings.TrimSpace(string(shallow)) == "false" {
+		return err
+	}
+	there, err := git(ctx, root, "ls-remote", "--tags", "origin", "v*")
+	if err != nil {
+		_, err = fmt.Fprintf(out, "the clone is shallow, and whether there are releases is not known: %v\n", err)
+		return err
+	}
+	if tag := highest(string(there)); tag != "" {
+		return fmt.Errorf("the clone is shallow, so %s cannot be compared with: run git fetch --unshallow --tags", tag)
+	}
+	return nil
 }
 
 // export writes what is compared of a release into a folder.
@@ -84,13 +114,14 @@ func unpack(archive []byte, into string) error {
 	}
 }
 
-// compare lets the pinned buf look at both; its findings are the error.
+// compare lets the pinned buf look at both by the rules of the release, so that a change
+// cannot excuse itself; its findings are the error.
 func compare(ctx context.Context, root, old string) error {
 	buf := filepath.Join(root, ".tools", "bin", "buf")
 	if _, err := os.Stat(buf); err != nil {
 		return fmt.Errorf("buf is not installed, run make setup: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, buf, "breaking", "--against", old)
+	cmd := exec.CommandContext(ctx, buf, "breaking", "--config", filepath.Join(old, rules), "--against", old)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "BUF_CACHE_DIR="+filepath.Join(root, ".tools", "cache", "buf"))
 	found, err := cmd.CombinedOutput()
