@@ -14,11 +14,16 @@ const (
 	Waiting  Phase = "waiting" // for what must be ready before
 	Starting Phase = "starting"
 	Up       Phase = "ready"
+	Unready  Phase = "unready"    // was ready, and says that it is not or says nothing
 	Failing  Phase = "restarting" // ended, and is started again after a pause
 	Stopping Phase = "stopping"
 	Stopped  Phase = "stopped"
 	Held     Phase = "held"
 )
+
+// CameUp says whether a process that runs has been ready, which is what others wait
+// for: whatever becomes of it later does not hold them up.
+func (p Phase) CameUp() bool { return p == Up || p == Unready }
 
 // Status is one process as it is now.
 type Status struct {

@@ -186,7 +186,7 @@ func clip(line string, width int) string {
 }
 
 func (p *progress) paint(phase fleet.Phase, line string) string {
-	colours := map[fleet.Phase]string{fleet.Up: "32", fleet.Starting: "33", fleet.Failing: "31"}
+	colours := map[fleet.Phase]string{fleet.Up: "32", fleet.Starting: "33", fleet.Unready: "33", fleet.Failing: "31"}
 	if colour := colours[phase]; p.colour && colour != "" {
 		return "\x1b[" + colour + "m" + line + "\x1b[0m"
 	}

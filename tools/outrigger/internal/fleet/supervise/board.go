@@ -66,14 +66,14 @@ func (b *board) read() ([]fleet.Status, <-chan struct{}) {
 	return slices.Clone(b.rows), b.changed
 }
 
-// unready returns those of the named processes that are not ready, and a channel
+// unready returns those of the named processes that have not been ready, and a channel
 // that is closed when that may have changed.
 func (b *board) unready(names []string) ([]string, <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var missing []string
 	for _, name := range names {
-		if b.rows[b.index[name]].Phase != fleet.Up {
+		if !b.rows[b.index[name]].Phase.CameUp() {
 			missing = append(missing, name)
 		}
 	}

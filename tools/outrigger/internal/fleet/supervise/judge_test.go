@@ -18,6 +18,7 @@ func TestJudge(t *testing.T) {
 		want fleet.Stage
 	}{
 		"all ready":        {[]fleet.Status{{Name: "a", Phase: fleet.Up}, {Name: "b", Phase: fleet.Up}}, fleet.StageReady},
+		"one was ready":    {[]fleet.Status{{Name: "a", Phase: fleet.Up}, {Name: "b", Phase: fleet.Unready}}, fleet.StageReady},
 		"one is not":       {[]fleet.Status{{Name: "a", Phase: fleet.Up}, {Name: "b", Phase: fleet.Starting}}, fleet.StageStarting},
 		"manual one held":  {[]fleet.Status{{Name: "a", Phase: fleet.Up}, {Name: "spare", Phase: fleet.Held}}, fleet.StageReady},
 		"fails, but again": {[]fleet.Status{{Name: "a", Phase: fleet.Failing, Failures: tooMany - 1}}, fleet.StageStarting},

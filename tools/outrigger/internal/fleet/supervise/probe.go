@@ -96,6 +96,9 @@ func reason(status int, body []byte) string {
 		WaitingFor string `json:"waitingFor"`
 	}
 	if err := json.Unmarshal(body, &said); err == nil && said.WaitingFor != "" {
+		if why, is := strings.CutPrefix(said.WaitingFor, "nothing: "); is {
+			return oneLine(why) // it will not be ready, as when it drains
+		}
 		return "waits for " + oneLine(said.WaitingFor)
 	}
 	return fmt.Sprintf("status %d: %s", status, oneLine(string(body)))

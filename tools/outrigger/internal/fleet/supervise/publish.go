@@ -163,7 +163,7 @@ func judge(s fleet.Snapshot, manual map[string]bool, now time.Time) fleet.Snapsh
 			s.Failure = fmt.Sprintf("%s does not start: %s\nIts last words (all of them: %s):\n%s", row.Name, row.Detail, row.Log, row.LastWords)
 			return s
 		}
-		if row.Phase != fleet.Up && !manual[row.Name] {
+		if !row.Phase.CameUp() && !manual[row.Name] {
 			ready = false
 		}
 	}

@@ -28,12 +28,6 @@ type (
 // force.
 const stopGrace = 4 * time.Second
 
-// Pauses between two probes of a process that is not ready.
-const (
-	firstProbe = 25 * time.Millisecond
-	maxProbe   = 500 * time.Millisecond
-)
-
 // order is a request to a runner: to send the process a signal, if there is one;
 // else to have it up, from a new start if restart is set, or down. done is closed
 // when it is carried out: for down when the process has ended, else at once.
@@ -131,21 +125,21 @@ func (r *runner) advance(ctx context.Context) <-chan struct{} {
 	return nil
 }
 
-// probe asks in the background until the process is ready.
+// probe asks in the background whether the process is ready, for as long as it runs.
 func (r *runner) probe(ctx context.Context) {
 	ctx, r.unprobe = context.WithCancel(ctx)
 	results := make(chan error)
 	r.probes = results
 	go func() {
-		for pause := firstProbe; ; pause = min(2*pause, maxProbe) {
+		for p := newPace(); ; {
 			err := r.check.Probe(ctx, r.process)
-			select {
-			case results <- err:
-			case <-ctx.Done():
-				return
-			}
-			if err == nil {
-				return
+			pause, counts := p.next(err == nil)
+			if counts {
+				select {
+				case results <- err:
+				case <-ctx.Done():
+					return
+				}
 			}
 			select {
 			case <-time.After(pause):
@@ -157,14 +151,22 @@ func (r *runner) probe(ctx context.Context) {
 }
 
 func (r *runner) probed(err error) {
-	if err != nil {
+	before := r.board.phase(r.process.Name)
+	switch {
+	case err != nil && before.CameUp():
+		why := strings.TrimSuffix(err.Error(), " yet") // it did before
+		if before == fleet.Up {
+			r.log.Warn("no longer ready", "why", why)
+		}
+		r.show(fleet.Unready, why)
+	case err != nil:
 		r.show(fleet.Starting, err.Error())
-		return
+	case before != fleet.Up:
+		r.log.Info("ready", "took", time.Since(r.began), "again", before == fleet.Unready)
+		r.board.update(r.process.Name, time.Now(), func(s *fleet.Status) {
+			s.Phase, s.Failures, s.LastWords = fleet.Up, 0, ""
+		})
 	}
-	r.log.Info("ready", "took", time.Since(r.began))
-	r.board.update(r.process.Name, time.Now(), func(s *fleet.Status) {
-		s.Phase, s.Failures, s.LastWords = fleet.Up, 0, ""
-	})
 }
 
 func (r *runner) obey(o order) {

@@ -301,3 +301,38 @@ func TestRunnerEndsAnEnvoyOnlyOfWhatStaysDown(t *testing.T) {
 		s.want(t, "one", fleet.Stopped, "")
 	})
 }
+
+func TestRunnerFollowsReadiness(t *testing.T) {
+	play(t, []fleet.Process{{Name: "base"}, {Name: "one"}}, func(t *testing.T, s *stage, r *runner) {
+		s.want(t, "one", fleet.Up, "")
+		began := s.row("one").Since
+		time.Sleep(time.Minute + steadyProbe/2)
+		if row := s.row("one"); row.Since != began {
+			t.Errorf("ready since %v, want %v", row.Since, began)
+		}
+		s.set(func() { s.unready = errors.New("does not answer yet") })
+		time.Sleep(steadyProbe/2 + maxProbe/2)
+		s.want(t, "one", fleet.Up, "") // may have been late
+		time.Sleep(maxProbe)
+		s.want(t, "one", fleet.Unready, "does not answer")
+		if missing, _ := s.board.unready([]string{"base", "one"}); len(missing) != 1 || missing[0] != "base" {
+			t.Errorf("what comes after waits for %q, want base only", missing)
+		}
+		s.set(func() { s.unready = errors.New("it drains") })
+		time.Sleep(steadyProbe)
+		s.want(t, "one", fleet.Unready, "it drains")
+		s.set(func() { s.unready = nil })
+		time.Sleep(steadyProbe)
+		s.want(t, "one", fleet.Up, "")
+		if row := s.row("one"); row.LocalPID != 1 || row.Restarts != 0 {
+			t.Errorf("pid %d after %d restarts, want 1 and none", row.LocalPID, row.Restarts)
+		}
+		s.set(func() { s.unready = errors.New("it drains") })
+		stop := command(t, r, order{})
+		time.Sleep(time.Minute)
+		s.want(t, "one", fleet.Stopped, "")
+		if !closed(stop) {
+			t.Error("stop is not carried out")
+		}
+	})
+}
