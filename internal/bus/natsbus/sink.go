@@ -176,8 +176,10 @@ func (s *Store) refused(ctx context.Context, batch []bus.Record, e *jetstream.AP
 		return s.stale(ctx, batch, number(e.Description[strings.LastIndexByte(e.Description, ' ')+1:]))
 	case codeWrongLastConstant:
 		return &bus.StaleError{}
-	case codeTooManyBatches, codeIncompleteBatch:
+	case codeTooManyBatches:
 		return fault.Unavailable.Errorf("bus: bucket %q: %s; nothing was written", s.name, e.Description)
+	case codeIncompleteBatch:
+		return fault.Unavailable.Errorf("bus: bucket %q: %s; nothing was written; is there room on the disk of the bus?", s.name, e.Description)
 	}
 	return fault.Unavailable.Errorf("bus: bucket %q: %s", s.name, e.Description)
 }

@@ -63,6 +63,29 @@ func TestAPipeThatIsNamedIsRead(t *testing.T) {
 	}
 }
 
+func TestUpWantsTimeToComeUp(t *testing.T) {
+	var errs bytes.Buffer
+	if code := Main([]string{"up", "--timeout", "-1s"}, nil, &errs, &errs); code != exitUsage || !strings.Contains(errs.String(), "--timeout -1s: want more than 0") {
+		t.Errorf("exit code %d, said %q; want a refusal of the timeout", code, errs.String())
+	}
+}
+
+func TestATerminalsLineCutsTheLastColumnOnly(t *testing.T) {
+	table := &table{head: []string{"NAME", "WHAT"}}
+	table.add("a-name-that-is-long", "something that is longer than the line")
+	for width, want := range map[int]string{
+		40: "NAME                 WHAT\na-name-that-is-long  something that is …\n",
+		10: "NAME                 WHAT\na-name-that-is-long  something t…\n",
+		80: "NAME                 WHAT\na-name-that-is-long  something that is longer than the line\n",
+	} {
+		var out bytes.Buffer
+		table.write(&out, width)
+		if out.String() != want {
+			t.Errorf("%d columns: got %q, want %q", width, out.String(), want)
+		}
+	}
+}
+
 func TestASuggestionIsSetInAndWhatWasTypedIsShown(t *testing.T) {
 	var errs bytes.Buffer
 	if code := Main([]string{"appply"}, nil, &errs, &errs); code != exitUsage {

@@ -52,12 +52,12 @@ func newFleetStatus(s streams, state *string) *cobra.Command {
 	var format string
 	command := &cobra.Command{
 		Use: "status", Short: "Show every process and how it is", Args: cobra.NoArgs,
-		PreRunE: func(*cobra.Command, []string) error { return oneOf("output", format, "table", "json") },
+		PreRunE: func(*cobra.Command, []string) error { return oneOf("output", format, "table", "json", "yaml") },
 		RunE: func(command *cobra.Command, _ []string) error {
 			return fleetStatus(command.Context(), s, *state, format)
 		},
 	}
-	outputFlag(command, &format, "table", "json")
+	outputFlag(command, &format, "table", "json", "yaml")
 	return command
 }
 
@@ -71,12 +71,14 @@ func fleetStatus(ctx context.Context, s streams, state, format string) error {
 		return err
 	}
 	answer.Members = found.Members
-	if format == "json" {
-		encoder := json.NewEncoder(s.out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(answer)
+	if format == "table" {
+		return printStatus(s.out, answer)
 	}
-	return printStatus(s.out, answer)
+	text, err := json.Marshal(answer)
+	if err != nil {
+		return err
+	}
+	return printText(s.out, format, text)
 }
 
 func printStatus(out io.Writer, answer fleet.Response) error {

@@ -34,7 +34,7 @@ func printText(out io.Writer, format string, text []byte) error {
 		return indented(out, text)
 	}
 	var doc any
-	if err := json.Unmarshal(text, &doc); err != nil {
+	if err := yaml.Unmarshal(text, &doc); err != nil { // it leaves whole numbers whole
 		return err
 	}
 	enc := yaml.NewEncoder(out)
@@ -110,7 +110,10 @@ func (t *table) add(cells ...string) {
 	t.rows = append(t.rows, cells)
 }
 
-func (t *table) print(out io.Writer) {
+func (t *table) print(out io.Writer) { t.write(out, width(out)) }
+
+// write prints lines of a width.
+func (t *table) write(out io.Writer, width int) {
 	if len(t.rows) == 0 {
 		return
 	}
@@ -120,7 +123,7 @@ func (t *table) print(out io.Writer) {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
 		}
 	}
-	last, left := len(widths)-1, width(out)
+	last, left := len(widths)-1, width
 	for _, w := range widths[:last] {
 		left -= w + 2
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"sync"
 	"time"
@@ -101,12 +102,13 @@ func isTerminal(out io.Writer) bool {
 	return err == nil
 }
 
-// width is how many columns a line may have: the terminal's, and 80 elsewhere.
+// width is how many columns a line may have: the terminal's, 80 if it does not say, and
+// as many as it takes where programs read.
 func width(out io.Writer) int {
 	const usual = 80
 	file, ok := out.(*os.File)
-	if !ok {
-		return usual
+	if !ok || !isTerminal(out) {
+		return math.MaxInt
 	}
 	size, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ)
 	if err != nil || size.Col < usual/2 {

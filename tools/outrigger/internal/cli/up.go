@@ -36,6 +36,9 @@ func newUp(s streams) *cobra.Command {
 			"Exit codes: 0 it was stopped, 1 it did not come up or broke, 2 usage.",
 		Args: cobra.NoArgs,
 		PreRunE: func(command *cobra.Command, _ []string) (err error) {
+			if c.Timeout <= 0 {
+				return &Exit{Code: exitUsage, Err: fmt.Errorf("--timeout %v: want more than 0", c.Timeout)}
+			}
 			if c.Ports, err = parsePorts(publish); err != nil {
 				return &Exit{Code: exitUsage, Err: err}
 			}

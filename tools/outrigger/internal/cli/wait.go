@@ -61,7 +61,7 @@ type words struct{ done, use, nobody, refused string }
 
 var (
 	written = words{done: "in force on", use: "use", nobody: "no proxy uses this", refused: "accepted by pilot, and refused by a proxy"}
-	deleted = words{done: "gone from", use: "used", nobody: "no proxy used this", refused: "deleted by pilot, and a proxy refuses to go on without it"}
+	deleted = words{done: "gone from", use: "used", nobody: "no connected proxy used this", refused: "deleted by pilot, and a proxy refuses to go on without it"}
 )
 
 // outcome says how a wait ended.
