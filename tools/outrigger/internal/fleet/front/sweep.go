@@ -15,30 +15,34 @@ import (
 	"github.com/outrigger-mesh/outrigger/tools/outrigger/internal/fleet"
 )
 
-// sweep removes what a fleet leaves in the run folder. A socket at which somebody
-// still listens is not the fleet's, whose processes have all ended, and stays.
+// sweep removes what a fleet leaves in its state folder and is of no use to the next:
+// the state file and sockets, also those of processes that were killed. A socket at
+// which somebody still listens is not the fleet's, whose processes have all ended, and
+// stays.
 func sweep(state string) error {
 	run := filepath.Join(state, fleet.RunFolder)
 	if err := os.RemoveAll(filepath.Join(run, fleet.ForwardFolder)); err != nil {
 		return fmt.Errorf("clean up: %w", err)
 	}
-	entries, err := os.ReadDir(run)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("clean up: %w", err)
-	}
 	var failures []error
-	for _, entry := range entries {
-		path := filepath.Join(run, entry.Name())
+	err := filepath.WalkDir(state, func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+			return nil // a folder that cannot be looked into is not the fleet's
+		}
+		if err != nil {
+			return err
+		}
 		isSocket := entry.Type()&fs.ModeSocket != 0
-		isOurs := strings.Contains(entry.Name(), fleet.SnapshotFile)
+		isOurs := filepath.Dir(path) == run && strings.Contains(entry.Name(), fleet.SnapshotFile)
 		if isOurs || isSocket && !answers(path) {
 			failures = append(failures, os.Remove(path))
 		}
+		return nil
+	})
+	if err := errors.Join(append(failures, err)...); err != nil {
+		return fmt.Errorf("clean up: %w", err)
 	}
-	return errors.Join(failures...)
+	return nil
 }
 
 // answers says whether somebody listens at a Unix socket.
