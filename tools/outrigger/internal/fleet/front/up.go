@@ -12,8 +12,9 @@ import (
 	"github.com/outrigger-mesh/outrigger/tools/outrigger/internal/fleet"
 )
 
-// endPatience is how long a fleet may take to end before it is ended by force.
-const endPatience = 9500 * time.Millisecond
+// endPatience is how long a fleet may take to end before it is ended by force, a little
+// more than the supervisor gives itself.
+const endPatience = 8700 * time.Millisecond
 
 // Up runs a fleet until ctx ends, then stops it and returns nil; a second end, of
 // force, stops it at once. An error says why the fleet did not come up, or broke;

@@ -29,9 +29,11 @@ type (
 const stopGrace = 4 * time.Second
 
 // order is a request to a runner: to send the process a signal, if there is one;
-// else to have it up, from a new start if restart is set, or down. done is closed
-// when it is carried out: for down when the process has ended, else at once.
+// else to have it up, from a new start if restart is set, or down, by force when by
+// has come, if it is set and before stopGrace is over. done is closed when it is
+// carried out: for down when the process has ended, else at once.
 type order struct {
+	by      time.Time
 	signal  syscall.Signal
 	up      bool
 	restart bool
@@ -182,7 +184,7 @@ func (r *runner) obey(o order) {
 		close(o.done)
 	case o.restart:
 		r.wanted, r.pause, r.again = true, nil, r.now != nil
-		r.stop()
+		r.stop(stopGrace)
 		close(o.done)
 	default:
 		r.wanted, r.pause, r.again = false, nil, false
@@ -192,21 +194,23 @@ func (r *runner) obey(o order) {
 			return
 		}
 		r.stoppers = append(r.stoppers, o.done)
-		r.stop()
+		grace := stopGrace
+		if !o.by.IsZero() {
+			grace = min(grace, time.Until(o.by))
+		}
+		r.stop(grace)
 	}
 }
 
-// stop asks the process to end.
-func (r *runner) stop() {
-	if r.now == nil {
+// stop asks the process to end, once: to many programs a second request means at once.
+func (r *runner) stop(grace time.Duration) {
+	if r.now == nil || r.force != nil {
 		return
 	}
 	r.endProbes()
 	r.show(fleet.Stopping, "")
 	r.signal(syscall.SIGTERM)
-	if r.force == nil {
-		r.force = time.After(stopGrace)
-	}
+	r.force = time.After(grace)
 }
 
 func (r *runner) signal(sig syscall.Signal) {

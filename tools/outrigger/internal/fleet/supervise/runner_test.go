@@ -26,6 +26,8 @@ type stage struct {
 	unready error // what probes say
 	deaf    bool  // ends only by force
 	swept   int   // how often the Envoy that was left was ended
+	// When the process was asked to end, and when it was forced to.
+	asked, forced []time.Time
 }
 
 // actor plays a process.
@@ -41,6 +43,12 @@ func (a *actor) Done() <-chan struct{}      { return a.done }
 func (a *actor) Exit() string               { return a.exit }
 
 func (a *actor) Signal(sig syscall.Signal) error {
+	switch sig {
+	case syscall.SIGTERM:
+		a.stage.asked = append(a.stage.asked, time.Now())
+	case syscall.SIGKILL:
+		a.stage.forced = append(a.stage.forced, time.Now())
+	}
 	if sig == syscall.SIGTERM && a.stage.deaf {
 		return nil
 	}
@@ -272,9 +280,11 @@ func TestRunnerEndsAnEnvoyOnlyOfWhatStaysDown(t *testing.T) {
 		want := func(swept int, when string) {
 			t.Helper()
 			synctest.Wait()
-			if s.swept != swept {
-				t.Errorf("%s: its Envoy was ended %d times, want %d", when, s.swept, swept)
-			}
+			s.set(func() {
+				if s.swept != swept {
+					t.Errorf("%s: its Envoy was ended %d times, want %d", when, s.swept, swept)
+				}
+			})
 		}
 		s.current.end("killed")
 		time.Sleep(time.Second)

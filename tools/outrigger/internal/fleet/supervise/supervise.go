@@ -31,10 +31,7 @@ const (
 // SupervisorLog is the name of the supervisor's own log.
 const SupervisorLog = "supervisor"
 
-const (
-	sayTimeout  = 5 * time.Second // for a report to be taken
-	stopTimeout = 8 * time.Second // for all processes to end by themselves
-)
+const sayTimeout = 5 * time.Second // for a report to be taken
 
 // Run does what the Orders on the line say until it is told to stop or the line
 // breaks. The caller is the first process of fresh namespaces.
@@ -206,62 +203,11 @@ func (s *supervisor) run() error {
 	case <-ctx.Done():
 	}
 	s.publisher.stop()
-	s.stopAll(ctx)
+	began := time.Now()
+	s.stopAll(ctx, began)
 	err = context.Cause(ctx)
 	cancel(nil)
 	parts.Wait()
-	s.endRest()
+	s.endRest(began.Add(restLimit))
 	return err
-}
-
-// stopAll ends the processes in order.
-func (s *supervisor) stopAll(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
-	defer cancel()
-	steps, err := fleet.StopOrder(s.plan.Processes)
-	if err != nil {
-		return // the plan was checked; endRest ends them all
-	}
-	for _, step := range steps {
-		var runners []*runner
-		for _, p := range step {
-			runners = append(runners, s.runners[p.Name])
-		}
-		if err := give(ctx, runners, order{}); err != nil {
-			s.log.Warn("did not end in time", "error", err)
-			return
-		}
-	}
-}
-
-// endRest ends what is left, such as Envoys whose parents were killed: by asking,
-// then by force.
-func (s *supervisor) endRest() {
-	for _, try := range []struct {
-		signal unix.Signal
-		wait   time.Duration
-	}{{unix.SIGTERM, time.Second}, {unix.SIGKILL, time.Second}} {
-		if !s.reaper.collect() {
-			return
-		}
-		if err := unix.Kill(-1, try.signal); err != nil { // all but the caller, in this process namespace
-			s.log.Warn("did not signal all", "signal", try.signal, "error", err)
-		}
-		s.awaitEnd(try.wait)
-	}
-}
-
-// awaitEnd collects processes until none is left or the time is over.
-func (s *supervisor) awaitEnd(limit time.Duration) {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for s.reaper.collect() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
 }
