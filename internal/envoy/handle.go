@@ -1,13 +1,10 @@
 package envoy
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -43,12 +40,12 @@ func child(cmd *exec.Cmd) *handle {
 const lookEvery = 200 * time.Millisecond
 
 // stranger watches a process that is not our child. Nil if id is not running.
-func stranger(id procID) *handle {
-	proc, err := os.FindProcess(id.pid) // holds a pidfd: signals cannot hit a successor
+func stranger(id ProcID) *handle {
+	proc, err := os.FindProcess(id.PID) // holds a pidfd: signals cannot hit a successor
 	if err != nil {
 		return nil
 	}
-	if now, err := identify(id.pid); err != nil || now != id {
+	if now, err := Identify(id.PID); err != nil || now != id {
 		_ = proc.Release()
 		return nil
 	}
@@ -59,40 +56,12 @@ func stranger(id procID) *handle {
 		defer tick.Stop()
 		for gone := false; !gone; {
 			<-tick.C
-			now, err := identify(id.pid)
+			now, err := Identify(id.PID)
 			gone = err != nil || now != id
 		}
 		h.how = "it was not our child"
 	}()
 	return h
-}
-
-// procID names a process for good: process ids are used again, the pair is not.
-type procID struct {
-	pid   int
-	start uint64 // since boot, in clock ticks
-}
-
-// identify returns the id of a process that runs. Errors: there is none, or it is a
-// zombie.
-func identify(pid int) (procID, error) {
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return procID{}, fmt.Errorf("process %d: %w", pid, err)
-	}
-	// The second field is the command in parentheses, with any byte in it.
-	rest := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(rest) < 20 {
-		return procID{}, fmt.Errorf("process %d: short stat", pid)
-	}
-	if rest[0] == "Z" || rest[0] == "X" {
-		return procID{}, fmt.Errorf("process %d: it has ended", pid)
-	}
-	start, err := strconv.ParseUint(rest[19], 10, 64)
-	if err != nil {
-		return procID{}, fmt.Errorf("process %d: start time: %w", pid, err)
-	}
-	return procID{pid, start}, nil
 }
 
 // raiseFiles lets the children have as many open files as the system allows: an edge

@@ -17,7 +17,6 @@ import (
 // Files in a Process's folder.
 const (
 	bootstrapFile = "envoy.json"
-	pidFile       = "envoy.pid" // "<pid> <start time in clock ticks since boot>\n"
 	logFile       = "envoy.log"
 	oldLogFile    = "envoy.log.1"
 )
@@ -54,7 +53,7 @@ func (p *Process) start() (*handle, error) {
 		return nil, fmt.Errorf("start Envoy: %w", err)
 	}
 	h := child(cmd)
-	id, err := identify(cmd.Process.Pid)
+	id, err := Identify(cmd.Process.Pid)
 	if err == nil { // else it has ended already, and Run sees that
 		err = p.remember(id)
 	}
@@ -113,10 +112,10 @@ func (p *Process) takeOver(ctx context.Context) (*handle, error) {
 	}
 	old, err := os.ReadFile(p.file(bootstrapFile))
 	if answers && err == nil && bytes.Equal(old, p.cfg.Bootstrap) {
-		p.log.Info("Envoy taken over", "pid", id.pid)
+		p.log.Info("Envoy taken over", "pid", id.PID)
 		return h, p.remember(id)
 	}
-	p.log.Info("Envoy of an earlier start is stopped", "pid", id.pid, "answers", answers)
+	p.log.Info("Envoy of an earlier start is stopped", "pid", id.PID, "answers", answers)
 	p.set(nil) // nobody waits for that one to be ready
 	return nil, p.stop(ctx, h)
 }
@@ -124,30 +123,17 @@ func (p *Process) takeOver(ctx context.Context) (*handle, error) {
 // find looks for a running Envoy of ours: the one behind the admin socket, else the one
 // of the pid file. answers says that it is the first, is our node, and does not drain:
 // what drains takes nothing new, for good.
-func (p *Process) find(ctx context.Context) (id procID, answers bool) {
+func (p *Process) find(ctx context.Context) (id ProcID, answers bool) {
 	info, err := p.admin.Info(ctx)
 	if err == nil && info.NodeID == p.cfg.NodeID {
 		if pid, err := p.admin.Process(ctx); err == nil {
-			if id, err := identify(pid); err == nil {
+			if id, err := Identify(pid); err == nil {
 				return id, info.State != "DRAINING"
 			}
 		}
 	}
-	data, err := os.ReadFile(p.file(pidFile))
-	if err != nil {
-		return procID{}, false
-	}
-	if _, err := fmt.Sscanf(string(data), "%d %d\n", &id.pid, &id.start); err != nil {
-		return procID{}, false
-	}
+	id, _ = Noted(p.cfg.Dir) // without a note there is none to be found
 	return id, false
-}
-
-func (p *Process) remember(id procID) error {
-	if err := replaceFile(p.file(pidFile), fmt.Appendf(nil, "%d %d\n", id.pid, id.start)); err != nil {
-		return fmt.Errorf("Envoy's pid file: %w", err)
-	}
-	return nil
 }
 
 func (p *Process) forget() error {

@@ -1,10 +1,8 @@
 package supervise
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,17 +13,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/outrigger-mesh/outrigger/internal/envoy"
 	"github.com/outrigger-mesh/outrigger/tools/outrigger/internal/fleet"
 )
 
-// envoyNote is where, in its own folder, a process notes which Envoy it runs:
-// "<pid> <start time in clock ticks since boot>\n", the pid as counted in the fleet.
-const envoyNote = "envoy/envoy.pid"
+// envoyFolder is where, in its own folder, a process keeps what belongs to its Envoy.
+const envoyFolder = "envoy"
 
-const (
-	maxNote   = 64 // bytes
-	killLimit = time.Second
-)
+// killLimit is how long the end of an Envoy by force may take.
+const killLimit = time.Second
 
 // EndEnvoy ends the Envoy that a process which has ended left behind, if it did.
 // An Envoy outlives the process that runs it, for the next start to take it over;
@@ -34,71 +30,46 @@ func (l *launcher) EndEnvoy(p fleet.Process) error {
 	if p.Kind == fleet.KindApp {
 		return nil
 	}
-	path := filepath.Join(p.Dir, envoyNote)
-	pid, start, err := readNote(path)
+	id, err := envoy.Noted(filepath.Join(p.Dir, envoyFolder))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if pid <= 1 {
-		return fmt.Errorf("%s: %d is not the pid of an Envoy", path, pid)
-	}
-	handle, err := unix.PidfdOpen(pid, 0)
+	handle, err := unix.PidfdOpen(id.PID, 0)
 	if errors.Is(err, unix.ESRCH) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("open process %d: %w", pid, err)
+		return fmt.Errorf("open process %d: %w", id.PID, err)
 	}
 	defer func() { _ = unix.Close(handle) }() // nothing was written to it
 	// What the handle holds is looked at, which no other process can take the place of.
-	if is, err := isProcess(machinePID(handle), start, p.UID); err != nil || !is {
+	if is, err := isProcess(machinePID(handle), id.Start, p.UID); err != nil || !is {
 		return err
 	}
 	if err := unix.PidfdSendSignal(handle, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("end Envoy %d: %w", pid, err)
+		return fmt.Errorf("end Envoy %d: %w", id.PID, err)
 	}
-	l.log.Info("Envoy that was left is ended", "process", p.Name, "local_pid", pid)
+	l.log.Info("Envoy that was left is ended", "process", p.Name, "local_pid", id.PID)
 	return awaitHandle(handle, killLimit)
-}
-
-// readNote reads a file that belongs to a process, which may have put anything there.
-func readNote(path string) (pid int, start uint64, err error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return 0, 0, fmt.Errorf("Envoy's pid file: %w", err)
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxNote))
-	if err != nil {
-		return 0, 0, fmt.Errorf("Envoy's pid file: %w", err)
-	}
-	if _, err := fmt.Sscanf(string(text), "%d %d\n", &pid, &start); err != nil {
-		return 0, 0, fmt.Errorf("Envoy's pid file %s: %w", path, err)
-	}
-	return pid, start, nil
 }
 
 // isProcess says whether the process with a number, as the machine counts, began at
 // start and is the user's. Pids are used again, the pair with the start is not; the
 // user is asked for because one service must not name the process of another.
 func isProcess(machine int, start uint64, uid uint32) (bool, error) {
-	folder := filepath.Join("/proc", strconv.Itoa(machine))
-	stat, err := os.ReadFile(folder + "/stat")
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+	now, err := envoy.Identify(machine)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ESRCH), errors.Is(err, os.ErrProcessDone):
+		return false, nil
+	case err != nil:
+		return false, err
+	case now.Start != start:
 		return false, nil
 	}
-	if err != nil {
-		return false, fmt.Errorf("look at process %d: %w", machine, err)
-	}
-	// The second field is the command in parentheses, with any byte in it.
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(fields) < 20 || fields[0] == "Z" || fields[19] != strconv.FormatUint(start, 10) {
-		return false, nil
-	}
-	status, err := os.ReadFile(folder + "/status")
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", machine))
 	if err != nil {
 		return false, fmt.Errorf("look at process %d: %w", machine, err)
 	}
