@@ -130,9 +130,9 @@ func TestABrokenListenerIsToldAndOpenedAgain(t *testing.T) {
 	}
 }
 
-// Both ways in which doors are used: the side that the kernel keeps count of is the
-// near one, or the far one.
-func TestIdleConnectionsMakeRoom(t *testing.T) {
+// bothWays tries both ways in which doors are used: the side that the kernel keeps count
+// of is the near one, or the far one.
+func bothWays(t *testing.T, try func(t *testing.T, front net.Listener)) {
 	for _, network := range []string{"tcp", "unix"} {
 		t.Run(network, func(t *testing.T) {
 			t.Parallel()
@@ -140,61 +140,66 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 			if network == "unix" {
 				address = t.TempDir() + "/s"
 			}
-			front := listen(t, network, address)
-			d := door(t, front, forward.To("tcp", echo(t)))
-			d.Places = 4
-			run(t, d)
-			used := dial(t, front.Addr())
-			var idle []net.Conn
-			for range d.Places - 1 {
-				conn := dial(t, front.Addr())
-				if err := say(conn); err != nil {
-					t.Fatal(err)
-				}
-				idle = append(idle, conn)
-			}
-			// One that is in use all the time stays, though it is the oldest.
-			stop, stayed := make(chan struct{}), make(chan error, 1)
-			go func() {
-				tick := time.NewTicker(100 * time.Millisecond)
-				defer tick.Stop()
-				for {
-					if err := say(used); err != nil {
-						stayed <- err
-						return
-					}
-					select {
-					case <-tick.C:
-					case <-stop:
-						stayed <- nil
-						return
-					}
-				}
-			}()
-			begun := time.Now()
-			if err := say(dial(t, front.Addr())); err != nil {
-				t.Errorf("new connection while idle ones have all places: %v", err)
-			}
-			if took := time.Since(begun); took < time.Second {
-				t.Errorf("an idle connection gave way after %v, want some seconds", took)
-			}
-			close(stop)
-			if err := <-stayed; err != nil {
-				t.Errorf("connection in use: %v", err)
-			}
-			gone := 0
-			for _, conn := range idle { // the kernel's clock does not tell which of them is the oldest
-				if err := say(conn); errors.Is(err, os.ErrDeadlineExceeded) {
-					t.Errorf("an idle connection: %v", err)
-				} else if err != nil {
-					gone++
-				}
-			}
-			if gone != 1 {
-				t.Errorf("%d of the idle connections have ended, want one", gone)
-			}
+			try(t, listen(t, network, address))
 		})
 	}
+}
+
+func TestIdleConnectionsMakeRoom(t *testing.T) {
+	bothWays(t, func(t *testing.T, front net.Listener) {
+		d := door(t, front, forward.To("tcp", echo(t)))
+		d.Places = 4
+		run(t, d)
+		used := dial(t, front.Addr())
+		var idle []net.Conn
+		for range d.Places - 1 {
+			conn := dial(t, front.Addr())
+			if err := say(conn); err != nil {
+				t.Fatal(err)
+			}
+			idle = append(idle, conn)
+		}
+		// One that is in use all the time stays, though it is the oldest.
+		stop, stayed := make(chan struct{}), make(chan error, 1)
+		go func() {
+			tick := time.NewTicker(100 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				if err := say(used); err != nil {
+					stayed <- err
+					return
+				}
+				select {
+				case <-tick.C:
+				case <-stop:
+					stayed <- nil
+					return
+				}
+			}
+		}()
+		begun := time.Now()
+		if err := say(dial(t, front.Addr())); err != nil {
+			t.Errorf("new connection while idle ones have all places: %v", err)
+		}
+		if took := time.Since(begun); took < time.Second {
+			t.Errorf("an idle connection gave way after %v, want some seconds", took)
+		}
+		close(stop)
+		if err := <-stayed; err != nil {
+			t.Errorf("connection in use: %v", err)
+		}
+		gone := 0
+		for _, conn := range idle { // the kernel's clock does not tell which of them is the oldest
+			if err := say(conn); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("an idle connection: %v", err)
+			} else if err != nil {
+				gone++
+			}
+		}
+		if gone != 1 {
+			t.Errorf("%d of the idle connections have ended, want one", gone)
+		}
+	})
 }
 
 func TestConnectionsThatAreNeverUsedKeepNobodyOutForLong(t *testing.T) {
@@ -232,43 +237,35 @@ func mute(t *testing.T) string {
 // Who goes on asking without ever having had an answer gives way before those that have
 // had one, however often it says something.
 func TestSlowQuestionsKeepNobodyOut(t *testing.T) {
-	for _, network := range []string{"tcp", "unix"} {
-		t.Run(network, func(t *testing.T) {
-			t.Parallel()
-			address := "127.0.0.1:0"
-			if network == "unix" {
-				address = t.TempDir() + "/s"
-			}
-			front := listen(t, network, address)
-			d := door(t, front, forward.To("tcp", mute(t)))
-			d.Places = 4
-			run(t, d)
-			for range 3 * d.Places {
-				slow := dial(t, front.Addr())
-				ctx := t.Context()
-				go func() {
-					tick := time.NewTicker(50 * time.Millisecond)
-					defer tick.Stop()
-					for ctx.Err() == nil {
-						if _, err := slow.Write([]byte("x")); err != nil {
-							return
-						}
-						<-tick.C
+	bothWays(t, func(t *testing.T, front net.Listener) {
+		d := door(t, front, forward.To("tcp", mute(t)))
+		d.Places = 4
+		run(t, d)
+		for range 3 * d.Places {
+			slow := dial(t, front.Addr())
+			ctx := t.Context()
+			go func() {
+				tick := time.NewTicker(50 * time.Millisecond)
+				defer tick.Stop()
+				for ctx.Err() == nil {
+					if _, err := slow.Write([]byte("x")); err != nil {
+						return
 					}
-				}()
-			}
-			// It got in when it is the one that gives way in the end.
-			last := dial(t, front.Addr())
-			for _, conn := range append([]net.Conn{last}, dial(t, front.Addr()), dial(t, front.Addr()), dial(t, front.Addr()), dial(t, front.Addr())) {
-				if _, err := conn.Write([]byte("x")); err != nil {
-					t.Fatal(err)
+					<-tick.C
 				}
+			}()
+		}
+		// It got in when it is the one that gives way in the end.
+		last := dial(t, front.Addr())
+		for _, conn := range append([]net.Conn{last}, dial(t, front.Addr()), dial(t, front.Addr()), dial(t, front.Addr()), dial(t, front.Addr())) {
+			if _, err := conn.Write([]byte("x")); err != nil {
+				t.Fatal(err)
 			}
-			if n, err := last.Read(make([]byte, 1)); n != 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-				t.Errorf("connection behind slow ones: read %d bytes, error %v; want that it was served, and gave way", n, err)
-			}
-		})
-	}
+		}
+		if n, err := last.Read(make([]byte, 1)); n != 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("connection behind slow ones: read %d bytes, error %v; want that it was served, and gave way", n, err)
+		}
+	})
 }
 
 func TestPlacesFitTheLimitOfOpenFiles(t *testing.T) {
