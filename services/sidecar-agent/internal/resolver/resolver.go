@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/outrigger-mesh/outrigger/internal/limit"
 	"github.com/outrigger-mesh/outrigger/services/sidecar-agent/internal/dns"
@@ -24,7 +25,8 @@ type Server struct {
 	table   func() *dns.Table
 	log     *slog.Logger
 	udp     *net.UDPConn
-	tcp     net.Listener // bounded
+	tcp     net.Listener  // bounded
+	idle    time.Duration // of a TCP connection without a query
 	turn    atomic.Uint32
 	answers atomic.Int64
 }
@@ -41,7 +43,7 @@ func Listen(address netip.AddrPort, table func() *dns.Table, log *slog.Logger) (
 	if err != nil {
 		return nil, fmt.Errorf("DNS: %w", errors.Join(err, tcp.Close()))
 	}
-	return &Server{table: table, log: log, udp: udp, tcp: limit.New(tcp, maxConns, 0)}, nil
+	return &Server{table: table, log: log, udp: udp, tcp: limit.New(tcp, maxConns, 0), idle: idle}, nil
 }
 
 // Address returns where the server listens.

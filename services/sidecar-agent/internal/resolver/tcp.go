@@ -40,7 +40,7 @@ func (s *Server) serveTCP(ctx context.Context) error {
 
 // converse answers one query; false when the client is done, idle, or wrong.
 func (s *Server) converse(conn net.Conn) bool {
-	if err := conn.SetDeadline(time.Now().Add(idle)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(s.idle)); err != nil {
 		return false
 	}
 	var head [2]byte

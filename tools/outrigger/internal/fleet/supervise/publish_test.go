@@ -9,12 +9,40 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/outrigger-mesh/outrigger/tools/outrigger/internal/fleet"
 )
+
+// heard is what a publisher reports and logs.
+type heard struct {
+	mu     sync.Mutex
+	latest fleet.Snapshot
+	log    bytes.Buffer
+}
+
+func (h *heard) report(r fleet.Report) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.latest = *r.Snapshot
+	return nil
+}
+
+func (h *heard) Write(line []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.log.Write(line)
+}
+
+// now returns the latest snapshot and all that was logged.
+func (h *heard) now() (fleet.Snapshot, string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.latest, h.log.String()
+}
 
 // A folder in the place of the file that is to be moved there stands for a full disk:
 // root could write anything else.
@@ -25,13 +53,9 @@ func TestAFileThatCannotBeWrittenDoesNotEndTheFleet(t *testing.T) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
-		latest := fleet.Snapshot{}
+		var h heard
 		b := newBoard(fleet.Plan{Processes: []fleet.Process{{Name: "one"}}}, time.Now())
-		p := newPublisher(fleet.Orders{Plan: fleet.Plan{State: state}}, b, func(r fleet.Report) error {
-			latest = *r.Snapshot
-			return nil
-		}, slog.New(slog.NewTextHandler(&log, nil)))
+		p := newPublisher(fleet.Orders{Plan: fleet.Plan{State: state}}, b, h.report, slog.New(slog.NewTextHandler(&h, nil)))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- p.Run(ctx) }()
@@ -40,16 +64,19 @@ func TestAFileThatCannotBeWrittenDoesNotEndTheFleet(t *testing.T) {
 		}
 		b.update("one", time.Now(), func(s *fleet.Status) { s.Phase = fleet.Starting })
 		synctest.Wait()
+		latest, log := h.now()
 		if latest.Processes[0].Phase != fleet.Starting || !strings.Contains(latest.Warning, fleet.SnapshotFile) {
 			t.Errorf("reported while the file cannot be written: %+v, want the latest and a warning", latest)
 		}
-		if got := strings.Count(log.String(), "fleet state is not written"); got != 1 {
-			t.Errorf("logged %d times, want once:\n%s", got, log.String())
+		if got := strings.Count(log, "fleet state is not written"); got != 1 {
+			t.Errorf("logged %d times, want once:\n%s", got, log)
 		}
 		if err := os.RemoveAll(path); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(rewrite + time.Second)
+		synctest.Wait()
+		latest, _ = h.now()
 		var written fleet.Snapshot
 		text, err := os.ReadFile(path)
 		if err == nil {
