@@ -8,7 +8,6 @@ import (
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"github.com/google/go-cmp/cmp"
 	istiomixerv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/istio/mixer/v1"
@@ -16,7 +15,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
-	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/outrigger-mesh/outrigger/internal/rule"
 )
@@ -279,43 +277,6 @@ func TestFromCheck(t *testing.T) {
 	if got := FromCheck(nil); got.Text("context.protocol") != "http" {
 		t.Errorf("an empty request: %v", got.values)
 	}
-}
-
-func TestFromLog(t *testing.T) {
-	t.Parallel()
-	when := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	san := func(uri string) *accesslogv3.TLSProperties_CertificateProperties {
-		return &accesslogv3.TLSProperties_CertificateProperties{SubjectAltName: []*accesslogv3.TLSProperties_CertificateProperties_SubjectAltName{
-			{San: &accesslogv3.TLSProperties_CertificateProperties_SubjectAltName_Uri{Uri: uri}},
-		}}
-	}
-	got := FromLog(&accesslogv3.HTTPAccessLogEntry{
-		CommonProperties: &accesslogv3.AccessLogCommon{
-			DownstreamRemoteAddress: socket("1.2.3.4", 1), DownstreamDirectRemoteAddress: socket("10.77.1.3", 4000),
-			DownstreamLocalAddress: socket("10.77.1.4", 9080), StartTime: timestamppb.New(when), Duration: durationpb.New(time.Second),
-			TlsProperties: &accesslogv3.TLSProperties{PeerCertificateProperties: san("spiffe://a"), LocalCertificateProperties: san("spiffe://b")},
-		},
-		Request: &accesslogv3.HTTPRequestProperties{
-			RequestMethod: corev3.RequestMethod_POST, Path: "/x", Authority: "ratings", Scheme: "http", RequestId: "r1",
-			UserAgent: "curl", RequestBodyBytes: 5, RequestHeaders: map[string]string{"X-User": "jason"},
-		},
-		Response: &accesslogv3.HTTPResponseProperties{
-			ResponseCode: wrapperspb.UInt32(404), ResponseBodyBytes: 7, ResponseHeaders: map[string]string{"a": "b"},
-		},
-	}).values
-	want := map[string]any{
-		"context.protocol": "http", "request.time": when, "response.time": when.Add(time.Second), "response.duration": time.Second,
-		"source.ip": netip.MustParseAddr("10.77.1.3"), "source.port": int64(4000), "source.user": "spiffe://a",
-		"destination.ip": netip.MustParseAddr("10.77.1.4"), "destination.port": int64(9080), "destination.user": "spiffe://b",
-		"request.method": "POST", "request.path": "/x", "request.host": "ratings", "request.scheme": "http", "request.size": int64(5),
-		"request.headers": map[string]string{":method": "POST", ":path": "/x", ":authority": "ratings", ":scheme": "http", "x-request-id": "r1", "user-agent": "curl", "x-user": "jason"},
-		"request.id":      "r1", "request.useragent": "curl",
-		"response.code": int64(404), "response.size": int64(7), "response.headers": map[string]string{"a": "b"},
-	}
-	if d := cmp.Diff(want, got, equalAddr); d != "" {
-		t.Errorf("(-want +got):\n%s", d)
-	}
-	FromLog(nil)
 }
 
 // FuzzDecode: bytes from a client become a bag or an error, never a panic.

@@ -11,15 +11,21 @@ import (
 
 // Bag is the attributes of one request, as sent. It does not change. The zero Bag is
 // empty.
-type Bag struct{ values map[string]any }
+type Bag struct {
+	values map[string]any
+	entry  *Entry // if not nil, has the values
+}
 
 // NewBag returns a Bag of values of the Go types that rule.Source names. It keeps a
 // copy of the map, not of the values.
-func NewBag(values map[string]any) *Bag { return &Bag{maps.Clone(values)} }
+func NewBag(values map[string]any) *Bag { return &Bag{values: maps.Clone(values)} }
 
 // Value implements rule.Source. What was sent under the name target.x, from before
 // Istio 0.2, is found as destination.x.
 func (b *Bag) Value(name string) (any, bool) {
+	if b.entry != nil {
+		return b.entry.value(name)
+	}
 	if v, ok := b.values[name]; ok {
 		return v, true
 	}

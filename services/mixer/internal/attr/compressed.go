@@ -24,7 +24,7 @@ func Decode(c *istiomixerv1.CompressedAttributes, count uint32) (*Bag, error) {
 	if err := d.all(c, out); err != nil {
 		return nil, err
 	}
-	return &Bag{out}, nil
+	return &Bag{values: out}, nil
 }
 
 // DecodeReport reads a Report's batch: the first set is whole, each later one says what
@@ -44,7 +44,7 @@ func DecodeReport(req *istiomixerv1.ReportRequest) ([]*Bag, error) {
 		if err := d.all(set, running); err != nil {
 			return nil, fmt.Errorf("%w (set %d)", err, i)
 		}
-		out = append(out, &Bag{maps.Clone(running)})
+		out = append(out, &Bag{values: maps.Clone(running)})
 	}
 	return out, nil
 }

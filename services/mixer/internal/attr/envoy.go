@@ -6,7 +6,6 @@ import (
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
@@ -14,11 +13,8 @@ import (
 // builder collects values and leaves out what is not there.
 type builder map[string]any
 
-// The most attributes that are read of one message.
-const (
-	ofCheck = 17
-	ofLog   = 22
-)
+// ofCheck is the most attributes that a check has.
+const ofCheck = 17
 
 func (b builder) text(name, v string) {
 	if v != "" {
@@ -91,73 +87,5 @@ func FromCheck(req *authv3.CheckRequest) *Bag {
 	b.text("request.path", http.GetPath())
 	b.text("request.host", http.GetHost())
 	b.text("request.scheme", http.GetScheme())
-	return &Bag{b}
-}
-
-// FromLog reads an HTTP entry of Envoy's gRPC access log. The headers are those that
-// the proxy was told to log, and the pseudo headers.
-func FromLog(e *accesslogv3.HTTPAccessLogEntry) *Bag {
-	c, req, res := e.GetCommonProperties(), e.GetRequest(), e.GetResponse()
-	b := make(builder, ofLog)
-	b["context.protocol"] = "http"
-	b["request.size"] = int64(req.GetRequestBodyBytes())
-	b["response.size"] = int64(res.GetResponseBodyBytes())
-	b["response.code"] = int64(res.GetResponseCode().GetValue())
-	peer := c.GetDownstreamDirectRemoteAddress()
-	if peer == nil {
-		peer = c.GetDownstreamRemoteAddress()
-	}
-	b.address("source.ip", "source.port", peer)
-	b.address("destination.ip", "destination.port", c.GetDownstreamLocalAddress())
-	for _, san := range c.GetTlsProperties().GetPeerCertificateProperties().GetSubjectAltName() {
-		b.text("source.user", san.GetUri())
-	}
-	for _, san := range c.GetTlsProperties().GetLocalCertificateProperties().GetSubjectAltName() {
-		b.text("destination.user", san.GetUri())
-	}
-	start, started := b.at("request.time", c.GetStartTime())
-	d := c.GetDuration()
-	if d == nil {
-		d = c.GetTimeToLastDownstreamTxByte()
-	}
-	if d.CheckValid() == nil {
-		b["response.duration"] = d.AsDuration()
-		if started {
-			b["response.time"] = start.Add(d.AsDuration())
-		}
-	}
-	b.logged(e)
-	return &Bag{b}
-}
-
-func (b builder) logged(e *accesslogv3.HTTPAccessLogEntry) {
-	req := e.GetRequest()
-	headers := make(map[string]string, len(req.GetRequestHeaders())+8)
-	for _, h := range [...]struct{ name, value string }{
-		{":method", method(req)}, {":path", req.GetPath()}, {":authority", req.GetAuthority()}, {":scheme", req.GetScheme()},
-		{"x-request-id", req.GetRequestId()}, {"user-agent", req.GetUserAgent()}, {"referer", req.GetReferer()},
-		{"x-forwarded-for", req.GetForwardedFor()},
-	} {
-		if h.value != "" {
-			headers[h.name] = h.value
-		}
-	}
-	for k, v := range req.GetRequestHeaders() {
-		headers[strings.ToLower(k)] = v
-	}
-	b.headers(headers)
-	b.text("request.method", headers[":method"])
-	b.text("request.path", req.GetPath())
-	b.text("request.host", req.GetAuthority())
-	b.text("request.scheme", req.GetScheme())
-	if h := e.GetResponse().GetResponseHeaders(); len(h) > 0 {
-		b["response.headers"] = h
-	}
-}
-
-func method(req *accesslogv3.HTTPRequestProperties) string {
-	if req.GetRequestMethod() == corev3.RequestMethod_METHOD_UNSPECIFIED {
-		return ""
-	}
-	return req.GetRequestMethod().String()
+	return &Bag{values: b}
 }

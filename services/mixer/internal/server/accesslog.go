@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/netip"
 	"strings"
 	"time"
 
-	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	alsv3 "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/outrigger-mesh/outrigger/internal/fault"
 	"github.com/outrigger-mesh/outrigger/internal/rpc"
@@ -24,36 +27,85 @@ const (
 	TagService = "outrigger.service"
 	// patience is how long a stream waits for the registry to know its workload.
 	patience = 5 * time.Second
+	// burst is how many entries are taken in a row, and maxPause the longest pause after
+	// them. A proxy sends what has gathered: taken all at once, a hundred entries keep a
+	// processor for milliseconds from proxies that run beside mixer, and from requests
+	// that wait for a check.
+	burst    = 8
+	maxPause = time.Millisecond
 )
 
 // AccessLog serves envoy.service.accesslog.v3. Entries about TCP connections are not
 // taken.
-type AccessLog struct {
-	alsv3.UnimplementedAccessLogServiceServer
-	s *Server
-}
+type AccessLog struct{ s *Server }
 
 // AccessLog returns the service.
 func (s *Server) AccessLog() *AccessLog { return &AccessLog{s: s} }
 
-// StreamAccessLogs implements the service: every HTTP entry becomes a Report. The
-// stream's reader is its own limit: while adapters are slow, Envoy keeps or drops.
-func (l *AccessLog) StreamAccessLogs(stream alsv3.AccessLogService_StreamAccessLogsServer) error {
+// logs is what has a stream of access logs.
+type logs interface{ stream(grpc.ServerStream) error }
+
+// accessLogService is the service as it is generated, but that messages are read as they
+// came: an Entry looks at little of what it is made of.
+func accessLogService() *grpc.ServiceDesc {
+	desc := alsv3.AccessLogService_ServiceDesc
+	desc.HandlerType = (*logs)(nil)
+	desc.Streams = []grpc.StreamDesc{{
+		StreamName: "StreamAccessLogs", ClientStreams: true,
+		Handler: func(s any, stream grpc.ServerStream) error { return s.(logs).stream(stream) },
+	}}
+	return &desc
+}
+
+// stream takes a stream of logs: every HTTP entry becomes a Report. The stream's reader
+// is its own limit: while adapters are slow, Envoy keeps or drops.
+func (l *AccessLog) stream(stream grpc.ServerStream) error {
 	ctx := stream.Context()
 	var w *registry.Workload
 	for {
-		msg, err := stream.Recv()
+		waiting := time.Now()
+		msg, err := receive(stream)
 		if errors.Is(err, io.EOF) {
-			return stream.SendAndClose(&alsv3.StreamAccessLogsResponse{})
+			return stream.SendMsg(&alsv3.StreamAccessLogsResponse{})
 		}
 		if err != nil {
 			return err
 		}
-		if w, err = l.sender(ctx, w, msg.GetIdentifier()); err != nil {
+		if w, err = l.sender(ctx, w, msg.identifier); err != nil {
 			return err
 		}
-		l.take(ctx, w, msg.GetHttpLogs().GetLogEntry())
+		l.take(ctx, w, msg.entries, pause(time.Since(waiting), len(msg.entries)))
 	}
+}
+
+// pause is how long to wait after each burst of a message's entries when the message was
+// waited for so long: all pauses together are half of that, and who sends without end is
+// not held up.
+func pause(waited time.Duration, entries int) time.Duration {
+	return min(maxPause, waited/2/time.Duration(1+entries/burst))
+}
+
+// logMessage is a message of the stream.
+type logMessage struct {
+	identifier *alsv3.StreamAccessLogsMessage_Identifier // nil if it has none
+	entries    [][]byte                                  // of HTTP requests
+}
+
+// receive reads the next message. A message type without fields keeps all that came.
+func receive(stream grpc.ServerStream) (logMessage, error) {
+	var whole emptypb.Empty
+	if err := stream.RecvMsg(&whole); err != nil {
+		return logMessage{}, err
+	}
+	identifier, entries := attr.LogParts(whole.ProtoReflect().GetUnknown())
+	if identifier == nil {
+		return logMessage{entries: entries}, nil
+	}
+	out := logMessage{identifier: &alsv3.StreamAccessLogsMessage_Identifier{}, entries: entries}
+	if err := proto.Unmarshal(identifier, out.identifier); err != nil {
+		return logMessage{}, fault.Invalid.Errorf("identifier: %w", err)
+	}
+	return out, nil
 }
 
 // sender is the workload whose proxy sends. The first message says which it is; later
@@ -89,26 +141,46 @@ func (l *AccessLog) sender(ctx context.Context, w *registry.Workload, id *alsv3.
 	return l.s.speaksFor(snap, rpc.CallerFrom(ctx), name)
 }
 
-func (l *AccessLog) take(ctx context.Context, w *registry.Workload, entries []*accesslogv3.HTTPAccessLogEntry) {
+func (l *AccessLog) take(ctx context.Context, w *registry.Workload, entries [][]byte, pause time.Duration) {
 	l.s.countReports(ctx, len(entries), "access_log", proxyName(w))
 	snap := l.s.world.Snapshot()
-	for _, e := range entries {
-		bag := attr.FromLog(e)
+	from := sources{snap: snap}
+	for i, raw := range entries {
+		if i > 0 && i%burst == 0 {
+			time.Sleep(pause)
+		}
+		e := attr.NewEntry(raw)
+		bag := e.Bag()
 		destination := attr.Overlay{Values: snap.Destination(w, service(snap, e))}
-		if err := l.s.engine.Report(ctx, attr.Unnoted(bag, source(snap, bag), destination)); err != nil {
+		if err := l.s.engine.Report(ctx, attr.Unnoted(bag, from.of(bag), destination)); err != nil {
 			l.s.tel.Log.Debug("an access log entry was not recorded in full", telemetry.Proxy(proxyName(w)), "error", err)
 		}
 	}
 }
 
+// sources finds the sources of requests one after the other: many are the same.
+type sources struct {
+	snap    *registry.Snapshot
+	address netip.Addr // of the last one
+	user    string
+	last    attr.Overlay
+}
+
+func (s *sources) of(bag *attr.Bag) attr.Overlay {
+	address, user := peer(bag)
+	if s.last.Values == nil || address != s.address || user != s.user {
+		s.address, s.user, s.last = address, user, sourceOf(s.snap, address, user)
+	}
+	return s.last
+}
+
 // service is the host name of the service that was asked for, "" if the entry does not
 // say: in the tag, or as the last part of the cluster's name.
-func service(snap *registry.Snapshot, e *accesslogv3.HTTPAccessLogEntry) string {
-	c := e.GetCommonProperties()
-	if tag := c.GetCustomTags()[TagService]; tag != "" {
+func service(snap *registry.Snapshot, e *attr.Entry) string {
+	if tag := e.Tag(TagService); tag != "" {
 		return tag
 	}
-	cluster := c.GetUpstreamCluster()
+	cluster := e.Cluster()
 	host := cluster[strings.LastIndexByte(cluster, '|')+1:]
 	if _, ok := snap.Service(host); ok {
 		return host

@@ -9,10 +9,10 @@ import (
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	alsv3 "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/outrigger-mesh/outrigger/internal/rpc"
 	"github.com/outrigger-mesh/outrigger/internal/spiffe"
@@ -193,10 +193,13 @@ func BenchmarkEntry(b *testing.B) {
 	if !ok {
 		b.Fatal("ratings-v1 is not in the registry")
 	}
-	e := asked().entry()
+	e, err := proto.Marshal(asked().entry())
+	if err != nil {
+		b.Fatal(err)
+	}
 	l := s.server.AccessLog()
 	b.ReportAllocs()
 	for b.Loop() {
-		l.take(b.Context(), w, []*accesslogv3.HTTPAccessLogEntry{e})
+		l.take(b.Context(), w, [][]byte{e}, 0)
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync/atomic"
 
-	alsv3 "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	istiomixerv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/istio/mixer/v1"
 	mixerv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/mixer/v1"
@@ -45,7 +44,7 @@ func Access() map[string]rpc.Access {
 func (s *Server) Register(r grpc.ServiceRegistrar, p plans) {
 	istiomixerv1.RegisterMixerServer(r, s.Mixer())
 	authv3.RegisterAuthorizationServer(r, s.Authorization())
-	alsv3.RegisterAccessLogServiceServer(r, s.AccessLog())
+	r.RegisterService(accessLogService(), s.AccessLog())
 	mixerv1.RegisterAdminServiceServer(r, s.Admin(p))
 }
 
@@ -123,15 +122,22 @@ func (s sent) attributes() []attribute.KeyValue {
 	return []attribute.KeyValue{attribute.String("protocol", s.protocol), attribute.String("proxy", s.proxy)}
 }
 
+// peer is who sent a request: the connection's address, and the URI in the certificate.
+func peer(bag *attr.Bag) (address netip.Addr, user string) {
+	ip, _ := bag.Value("source.ip")
+	address, _ = ip.(netip.Addr)
+	return address, bag.Text("source.user")
+}
+
 // source is what is known of a request's peer. The connection's address and the
 // certificate speak; what a request says of itself does not.
 func source(snap *registry.Snapshot, bag *attr.Bag) attr.Overlay {
-	ip, _ := bag.Value("source.ip")
-	address, _ := ip.(netip.Addr)
-	return attr.Overlay{
-		Values: snap.Source(address, bag.Text("source.user")),
-		Inputs: []string{"source.ip", "source.user"},
-	}
+	address, user := peer(bag)
+	return sourceOf(snap, address, user)
+}
+
+func sourceOf(snap *registry.Snapshot, address netip.Addr, user string) attr.Overlay {
+	return attr.Overlay{Values: snap.Source(address, user), Inputs: []string{"source.ip", "source.user"}}
 }
 
 // speaksFor finds the workload that a caller claims to be, "<workload>.<namespace>".
