@@ -57,7 +57,7 @@ test-groups:
 test-%: test-groups
 	@exec .tools/bin/groups $*
 
-bench: build ## measure the mesh against bare Envoys and print one table (ARGS=-full: half an hour)
+bench: build ## measure the mesh against bare Envoys and print one table (ARGS=-full: half an hour or more)
 	@$(TOOL) ./setup -root .. -quiet run
 	@CGO_ENABLED=0 $(GO) build -C e2e -trimpath -o $(CURDIR)/bin/ ./bench
 	@exec bin/bench $(ARGS)

@@ -120,11 +120,12 @@ const maxRate = 100_000
 func bench(ctx context.Context, args []string, out, progress io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(progress)
-	full := flags.Bool("full", false, "measure longer: half an hour")
+	full := flags.Bool("full", false, "measure longer: from half an hour to one and a half")
 	output := flags.String("o", "table", "`format`: table or json")
 	only := flags.String("only", parts, "`parts` to measure, with commas between")
 	runs := flags.Int("runs", 0, "`number` of runs; 0 for five")
 	rate := flags.Int("rate", 0, "requests per `second` through the proxies; 0 for 1000")
+	patience := flags.Duration("patience", 0, "for this `time` slices are measured again in which the machine was held up; 0 for 15 minutes, an hour with -full")
 	if err := flags.Parse(args); err != nil {
 		return usage{err}
 	}
@@ -140,6 +141,8 @@ func bench(ctx context.Context, args []string, out, progress io.Writer) error {
 		return usage{fmt.Errorf("-runs %d: want 1 or more", *runs)}
 	case *rate < 0 || *rate > maxRate:
 		return usage{fmt.Errorf("-rate %d: want 1 to %d", *rate, maxRate)}
+	case *patience < 0:
+		return usage{fmt.Errorf("-patience %s: want a positive time", *patience)}
 	}
 	cfg, err := config(*full, progress)
 	if err != nil {
@@ -152,6 +155,9 @@ func bench(ctx context.Context, args []string, out, progress io.Writer) error {
 	}
 	if *rate > 0 {
 		cfg.Rate = *rate
+	}
+	if *patience > 0 {
+		cfg.Patience = *patience
 	}
 	rows, err := measure.Run(ctx, cfg)
 	if len(rows) > 0 {

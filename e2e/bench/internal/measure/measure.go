@@ -29,6 +29,9 @@ type Config struct {
 	Slice, Warmup time.Duration
 	Rate          int
 	Connections   int
+	// Patience is how long after the start of its mesh a slice is measured again when
+	// the machine was held up meanwhile.
+	Patience time.Duration
 	// MemoryAfter is how long after the start of the mesh memory is looked at, for
 	// MemoryFor, every MemoryEvery. Certificates live for TTL.
 	MemoryAfter, MemoryFor, MemoryEvery time.Duration
@@ -41,7 +44,7 @@ func Quick(root mesh.Root, self string, progress io.Writer) Config {
 		Root: root, Self: self, Progress: progress,
 		Starts: true, Changes: true, Memory: true, Path: true,
 		Runs: 5, Applies: 50,
-		Slices: 6, Slice: time.Second, Warmup: 250 * time.Millisecond, Rate: 1000, Connections: 10,
+		Slices: 6, Slice: time.Second, Warmup: 250 * time.Millisecond, Rate: 1000, Connections: 10, Patience: 15 * time.Minute,
 		MemoryAfter: time.Minute, MemoryFor: time.Minute, MemoryEvery: 2 * time.Second, TTL: time.Minute,
 	}
 }
@@ -49,7 +52,7 @@ func Quick(root mesh.Root, self string, progress io.Writer) Config {
 // Full is the whole measurement.
 func Full(root mesh.Root, self string, progress io.Writer) Config {
 	c := Quick(root, self, progress)
-	c.Slices = 15
+	c.Slices, c.Patience = 15, time.Hour
 	c.MemoryAfter, c.TTL = 10*time.Minute, 10*time.Minute
 	return c
 }
@@ -85,6 +88,8 @@ type bench struct {
 	began   time.Time
 	started time.Time // the newest mesh
 	hosts   []string  // of the mesh for requests, in order
+	told    time.Time // that slices are measured again
+	blind   bool      // to hold-ups
 }
 
 func (b *bench) say(format string, args ...any) {

@@ -3,14 +3,18 @@ package measure
 import (
 	"context"
 	_ "embed" // the objects
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/outrigger-mesh/outrigger/e2e/bench/internal/awake"
 	"github.com/outrigger-mesh/outrigger/e2e/bench/internal/bare"
 	"github.com/outrigger-mesh/outrigger/e2e/bench/internal/figure"
+	"github.com/outrigger-mesh/outrigger/e2e/bench/internal/holdup"
 	"github.com/outrigger-mesh/outrigger/e2e/bench/internal/probe"
 	"github.com/outrigger-mesh/outrigger/e2e/mesh"
 )
@@ -28,11 +32,10 @@ type variant struct {
 	order  probe.Order
 	pids   []int // of both proxies
 
-	spent  time.Duration // by both proxies in the run under way
-	asked  int           // in the run under way
-	slices [2][]float64  // 50th and 99th percentile of each slice of the run under way
+	slices []slice // of the run under way
 
-	sent, late int // in all runs
+	sent, late  int // requests in all runs
+	taken, held int // slices in all runs, and those of them that were held up
 
 	// Of each run, in microseconds. A percentile of a run is the median of its slices':
 	// what holds the machine up for a moment then is in one slice and not in the run.
@@ -77,10 +80,15 @@ func (b *bench) path(ctx context.Context) ([]figure.Row, error) {
 		if err := warm(ctx, m, all); err != nil {
 			return err
 		}
-		for run := range b.Runs {
-			if err := b.pathRun(ctx, m, all, run); err != nil {
-				return err
-			}
+		rest, err := awake.Keep()
+		if err != nil {
+			return err
+		}
+		for run := 0; run < b.Runs && err == nil; run++ {
+			err = b.pathRun(ctx, m, all, run)
+		}
+		if err = errors.Join(err, rest()); err != nil {
+			return err
 		}
 		return proveTLS(ctx, m)
 	})
@@ -114,10 +122,10 @@ func warm(ctx context.Context, m *mesh.Mesh, all []*variant) error {
 // pathRun measures all variants by turns, a pair at a time; who of a pair is first
 // changes from slice to slice.
 func (b *bench) pathRun(ctx context.Context, m *mesh.Mesh, all []*variant, run int) error {
-	for slice := range b.Slices {
+	for n := range b.Slices {
 		for i := range all {
-			v := all[i^(slice+run)%2]
-			if err := v.slice(ctx, m); err != nil {
+			v := all[i^(n+run)%2]
+			if err := b.quietSlice(ctx, m, v); err != nil {
 				return fmt.Errorf("run %d, %s: %w", run+1, v.name, err)
 			}
 		}
@@ -131,38 +139,109 @@ func (b *bench) pathRun(ctx context.Context, m *mesh.Mesh, all []*variant, run i
 	return nil
 }
 
+// quietSlice adds a slice to the run under way: the first that was not held up, or any
+// when Patience has ended.
+func (b *bench) quietSlice(ctx context.Context, m *mesh.Mesh, v *variant) error {
+	for {
+		s, err := b.slice(ctx, m, v)
+		if err != nil {
+			return err
+		}
+		if s.heldUp() && time.Since(b.started) < b.Patience {
+			b.tellHeld(s)
+			continue
+		}
+		v.take(s)
+		return nil
+	}
+}
+
+// tellHeld says every now and then that slices are measured again.
+func (b *bench) tellHeld(s slice) {
+	if now := time.Now(); now.Sub(b.told) > 30*time.Second {
+		b.told = now
+		b.say("the machine was held up for %v of %v: measuring again", s.away.Round(time.Millisecond), s.length)
+	}
+}
+
+// slice is what was seen while a variant's order was carried out once.
+type slice struct {
+	p50, p99     float64       // in microseconds
+	sent, late   int           // requests that were measured
+	asked        int           // requests, with those of the warm-up
+	spent        time.Duration // by both proxies
+	length, away time.Duration // how long it was, and for how much of it a processor was not there
+}
+
+// mostAway is the share of a slice's length for which a processor may not be there: with
+// more, its slowest requests are those that waited for that.
+const mostAway = 0.01
+
+func (s slice) heldUp() bool { return float64(s.away) > mostAway*float64(s.length) }
+
 // slice sends the variant's order once.
-func (v *variant) slice(ctx context.Context, m *mesh.Mesh) error {
+func (b *bench) slice(ctx context.Context, m *mesh.Mesh, v *variant) (slice, error) {
 	before, err := processorTime(v.pids...)
 	if err != nil {
-		return err
+		return slice{}, err
+	}
+	watch, err := b.watch()
+	if err != nil {
+		return slice{}, err
 	}
 	report, err := ask(ctx, m, v.client, v.order)
+	away := watch.Stop()
 	if err != nil {
-		return err
+		return slice{}, err
 	}
 	after, err := processorTime(v.pids...)
 	if err != nil {
-		return err
+		return slice{}, err
 	}
-	v.spent += after - before
-	v.sent, v.late = v.sent+len(report.Latencies), v.late+report.Late
-	v.asked += int((v.order.Warmup + v.order.Length).Seconds() * float64(v.order.Rate))
 	latencies := make([]float64, len(report.Latencies))
 	for i, latency := range report.Latencies {
 		latencies[i] = float64(latency.Nanoseconds()) / 1e3
 	}
-	v.slices[0] = append(v.slices[0], figure.Quantile(latencies, 50))
-	v.slices[1] = append(v.slices[1], figure.Quantile(latencies, 99))
-	return nil
+	return slice{
+		p50: figure.Quantile(latencies, 50), p99: figure.Quantile(latencies, 99),
+		sent: len(latencies), late: report.Late,
+		asked: int((v.order.Warmup + v.order.Length).Seconds() * float64(v.order.Rate)),
+		spent: after - before, length: v.order.Warmup + v.order.Length, away: away,
+	}, nil
+}
+
+// watch looks for hold-ups, if it may.
+func (b *bench) watch() (*holdup.Watcher, error) {
+	w, err := holdup.Watch()
+	if errors.Is(err, fs.ErrPermission) {
+		b.blind = true
+		return holdup.Blind(), nil
+	}
+	return w, err
+}
+
+// take adds a slice to the run under way.
+func (v *variant) take(s slice) {
+	v.slices = append(v.slices, s)
+	v.sent, v.late, v.taken = v.sent+s.sent, v.late+s.late, v.taken+1
+	if s.heldUp() {
+		v.held++
+	}
 }
 
 // close makes the slices since the last call a run.
 func (v *variant) close() {
-	v.p50 = append(v.p50, figure.Quantile(v.slices[0], 50))
-	v.p99 = append(v.p99, figure.Quantile(v.slices[1], 50))
-	v.cpu = append(v.cpu, float64(v.spent.Nanoseconds())/1e3/float64(max(1, v.asked)))
-	v.slices, v.spent, v.asked = [2][]float64{}, 0, 0
+	var p50, p99 []float64
+	var spent time.Duration
+	var asked int
+	for _, s := range v.slices {
+		p50, p99 = append(p50, s.p50), append(p99, s.p99)
+		spent, asked = spent+s.spent, asked+s.asked
+	}
+	v.p50 = append(v.p50, figure.Quantile(p50, 50))
+	v.p99 = append(v.p99, figure.Quantile(p99, 50))
+	v.cpu = append(v.cpu, float64(spent.Nanoseconds())/1e3/float64(max(1, asked)))
+	v.slices = nil
 }
 
 // maxRatio is how much slower than bare Envoys the mesh may be.
@@ -172,12 +251,18 @@ const maxRatio = 1.05
 // them mean that something else has the processors, and latencies are of waiting for it.
 const maxLate = 1
 
-func (b *bench) doubt(base *variant) string {
+// doubt says why the ratio of a pair does not show what it should; empty if it does.
+func (b *bench) doubt(base, v *variant) string {
 	late := 100 * float64(base.late) / float64(max(1, base.sent))
-	if late <= maxLate {
-		return ""
+	switch held := base.held + v.held; {
+	case b.blind:
+		return "whether the machine was held up was not seen: that takes the right to set real-time priorities (root)"
+	case held > 0:
+		return fmt.Sprintf("%s: the machine was held up in %d of %d slices, for more than %.0f of 100 of their time; see -patience", v.name, held, base.taken+v.taken, 100*mostAway)
+	case late > maxLate:
+		return fmt.Sprintf("even to the bare Envoys %.0f of 100 requests were late: the machine is too busy, or too small, for %d/s; see -rate", late, b.Rate)
 	}
-	return fmt.Sprintf("even to the bare Envoys %.0f of 100 requests were late: the machine is too busy, or too small, for %d/s; see -rate", late, b.Rate)
+	return ""
 }
 
 func (b *bench) pathRows(all []*variant) []figure.Row {
@@ -185,7 +270,7 @@ func (b *bench) pathRows(all []*variant) []figure.Row {
 	var rows []figure.Row
 	for i := 1; i < len(all); i += 2 {
 		against, v := all[i-1], all[i]
-		doubt := b.doubt(against)
+		doubt := b.doubt(against, v)
 		what := fmt.Sprintf("mTLS, two sidecars, %d/s", b.Rate)
 		if i > 1 {
 			what = v.name + " by a rule"
