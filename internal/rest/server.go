@@ -75,7 +75,7 @@ func NewServer(cfg rpc.Config, s *rpc.Server, tlsConfig *tls.Config, tel *teleme
 		}
 	}
 	root := http.NewServeMux()
-	root.Handle("/", http.MaxBytesHandler(mux, int64(cfg.RequestLimit())))
+	root.Handle("/", bounded(mux, int64(cfg.RequestLimit())))
 	own := http.NewServeMux()
 	own.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -151,16 +151,35 @@ func refuse(w http.ResponseWriter, status int, code codes.Code, message string) 
 	json.NewEncoder(w).Encode(map[string]any{"code": int(code), "message": message}) //nolint:errcheck // the client went away
 }
 
+// anonymous bounds the body of a request of nobody in particular, in bytes: it is decoded
+// before the gRPC side says who may call what, and needs a hundred times its memory then.
+const anonymous = 64 << 10
+
+// bounded bounds the bodies of requests, in bytes.
+func bounded(next http.Handler, limit int64) http.Handler {
+	known, unknown := http.MaxBytesHandler(next, limit), http.MaxBytesHandler(next, min(limit, anonymous))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c := caller(r); c.Local || !c.ID.IsZero() {
+			known.ServeHTTP(w, r)
+			return
+		}
+		unknown.ServeHTTP(w, r)
+	})
+}
+
 type localKey struct{}
 
 // callerOf tells the gRPC side who made an HTTP request.
-func callerOf(_ context.Context, r *http.Request) metadata.MD {
+func callerOf(_ context.Context, r *http.Request) metadata.MD { return rpc.GatewayMetadata(caller(r)) }
+
+// caller says who made an HTTP request.
+func caller(r *http.Request) rpc.Caller {
 	c := rpc.Caller{Address: r.RemoteAddr}
 	if r.TLS != nil {
 		c.ID = identity.PeerID(r.TLS.PeerCertificates)
 	}
 	c.Local, _ = r.Context().Value(localKey{}).(bool)
-	return rpc.GatewayMetadata(c)
+	return c
 }
 
 // Run serves until ctx ends.

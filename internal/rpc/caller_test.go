@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/outrigger-mesh/outrigger/internal/identity/identitytest"
 	"github.com/outrigger-mesh/outrigger/internal/rpc"
@@ -176,6 +177,26 @@ func TestAccess(t *testing.T) {
 			if status.Code(err) != code {
 				t.Errorf("access %d, caller %q: %v, want %v", level, account, err, code)
 			}
+		}
+	}
+}
+
+// A request that is larger than what is read shows whether it was looked at.
+func TestARefusedRequestIsNotRead(t *testing.T) {
+	_, ca, address, _ := serve(t, rpc.Mesh)
+	own := ca.Source("outrigger-system", "echo").Current().ID
+	for account, want := range map[string]codes.Code{"": codes.Unauthenticated, "web": codes.ResourceExhausted} {
+		cfg := ca.Source("default", cmp.Or(account, "nobody")).ClientTLS(own)
+		if account == "" {
+			cfg.GetClientCertificate = nil // shows none
+		}
+		connection, err := rpc.Dial(address, cfg)
+		client(t, connection, err)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		err = connection.Invoke(ctx, statusMethod, wrapperspb.Bytes(make([]byte, 17<<20)), &gatewayv1.GetStatusResponse{}, grpc.WaitForReady(true), grpc.MaxCallSendMsgSize(32<<20))
+		cancel()
+		if status.Code(err) != want {
+			t.Errorf("caller %q: %v, want %v", account, err, want)
 		}
 	}
 }

@@ -107,34 +107,40 @@ func (c Config) connectionAge() time.Duration {
 	return connectionAge
 }
 
-// servers register every service with each of them.
-type servers []*grpc.Server
+// registrar registers every service with both servers, and its methods as known.
+type registrar struct{ s *Server }
 
 // RegisterService implements grpc.ServiceRegistrar.
-func (s servers) RegisterService(desc *grpc.ServiceDesc, impl any) {
-	for _, each := range s {
-		each.RegisterService(desc, impl)
+func (r registrar) RegisterService(desc *grpc.ServiceDesc, impl any) {
+	r.s.remote.RegisterService(desc, impl)
+	r.s.local.RegisterService(desc, impl)
+	for _, m := range desc.Methods {
+		r.s.methods["/"+desc.ServiceName+"/"+m.MethodName] = true
+	}
+	for _, m := range desc.Streams {
+		r.s.methods["/"+desc.ServiceName+"/"+m.StreamName] = true
 	}
 }
 
 // Server serves gRPC. Register services before Run.
 type Server struct {
-	name   string
-	cfg    Config
-	admins map[spiffe.ID]bool
-	access map[string]Access
-	tel    *telemetry.Telemetry
-	calls  *calls
-	remote *grpc.Server // by TLS: connections have an age
-	local  *grpc.Server // by Unix socket and pipe
-	pipe   *bufconn.Listener
-	loop   *grpc.ClientConn
+	name    string
+	cfg     Config
+	admins  map[spiffe.ID]bool
+	access  map[string]Access
+	methods map[string]bool // that are served
+	tel     *telemetry.Telemetry
+	calls   *calls
+	remote  *grpc.Server // by TLS: connections have an age
+	local   *grpc.Server // by Unix socket and pipe
+	pipe    *bufconn.Listener
+	loop    *grpc.ClientConn
 }
 
 // NewServer returns a server named for its service. Errors: an admin that is no
 // SPIFFE ID.
 func NewServer(name string, cfg Config, tlsConfig *tls.Config, access map[string]Access, tel *telemetry.Telemetry) (*Server, error) {
-	s := &Server{name: name, cfg: cfg, access: access, tel: tel, admins: map[spiffe.ID]bool{}, pipe: bufconn.Listen(1 << 20)}
+	s := &Server{name: name, cfg: cfg, access: access, tel: tel, admins: map[spiffe.ID]bool{}, methods: map[string]bool{}, pipe: bufconn.Listen(1 << 20)}
 	for _, a := range cfg.Admins {
 		id, err := spiffe.Parse(a)
 		if err != nil {
@@ -160,6 +166,7 @@ func (s *Server) server(creds credentials.TransportCredentials, alive keepalive.
 	alive.Time, alive.Timeout = 30*time.Second, 10*time.Second
 	opts := []grpc.ServerOption{
 		grpc.Creds(creds),
+		grpc.InTapHandle(s.atTheDoor),
 		grpc.ChainUnaryInterceptor(s.unary),
 		grpc.ChainStreamInterceptor(s.stream),
 		grpc.MaxRecvMsgSize(s.cfg.RequestLimit()), grpc.MaxSendMsgSize(maxMessage),
@@ -177,7 +184,7 @@ func (s *Server) server(creds credentials.TransportCredentials, alive keepalive.
 }
 
 // GRPC is where services are registered.
-func (s *Server) GRPC() grpc.ServiceRegistrar { return servers{s.remote, s.local} }
+func (s *Server) GRPC() grpc.ServiceRegistrar { return registrar{s} }
 
 // Loopback is the connection by which the REST gateway of this process calls.
 func (s *Server) Loopback() *grpc.ClientConn { return s.loop }

@@ -128,12 +128,14 @@ type listeners struct {
 
 func listen(cfg Config, src *identity.Source, tel *telemetry.Telemetry, srv *server.Server, d *dispatch.Dispatcher, f feeds) (listeners, error) {
 	tls := src.ServerTLS(false)
-	s, err := rpc.NewServer("mixer", cfg.Listen, tls, server.Access(), tel)
+	ports := cfg.Listen
+	ports.MaxRequest = server.MaxRequest
+	s, err := rpc.NewServer("mixer", ports, tls, server.Access(), tel)
 	if err != nil {
 		return listeners{}, err
 	}
 	srv.Register(s.GRPC(), d)
-	h, err := rest.NewServer(cfg.Listen, s, tls, tel, rest.API{
+	h, err := rest.NewServer(ports, s, tls, tel, rest.API{
 		Register: []rest.Register{mixerv1.RegisterAdminServiceHandler},
 		OpenAPI:  []byte(openapi.Mixer),
 		Ready:    func() error { return ready(src, f) },

@@ -1,5 +1,5 @@
 // Command breakcheck compares the contracts in proto with those of the last release,
-// the highest tag v<major>.<minor>.<patch> before the commit that is checked out, and
+// the highest tag v<major>.<minor>.<patch> in the history of the commit that is checked out, and
 // names the changes that break clients of that release: of gRPC by the rules in the
 // buf.yaml of the release, of REST those that lack a path, a method or a parameter.
 // Before the first such tag, or in a tree without git's history, there is nothing to

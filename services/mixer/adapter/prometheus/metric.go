@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	configv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/config/v1"
 	"github.com/prometheus/client_golang/prometheus"
@@ -132,9 +133,25 @@ func (d definition) values(dimensions map[string]any) ([]string, error) {
 		if !ok {
 			return nil, fmt.Errorf("dimension %s is missing", l)
 		}
-		out[i] = strings.ToValidUTF8(label(v), "\uFFFD")
+		out[i] = short(strings.ToValidUTF8(label(v), "\uFFFD"))
 	}
 	return out, nil
+}
+
+// maxLabel bounds the value of a label, in bytes: who asks for long paths must not fill the
+// memory.
+const maxLabel = 256
+
+// short cuts a text that is too long, between characters, and says so by an ellipsis.
+func short(text string) string {
+	if len(text) <= maxLabel {
+		return text
+	}
+	end := maxLabel - len("…")
+	for !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + "…"
 }
 
 func label(v any) string {

@@ -150,6 +150,21 @@ func TestBadSamples(t *testing.T) {
 	}
 }
 
+func TestALongLabelIsCut(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		strings.Repeat("a", maxLabel):       strings.Repeat("a", maxLabel),
+		strings.Repeat("a", maxLabel+1):     strings.Repeat("a", maxLabel-3) + "…",
+		strings.Repeat("é", maxLabel):       strings.Repeat("é", (maxLabel-3)/2) + "…",
+		strings.Repeat("\xff", 10*maxLabel): "\uFFFD",
+	} {
+		got, err := definition{labels: []string{"path"}}.values(map[string]any{"path": text})
+		if err != nil || got[0] != want {
+			t.Errorf("%.20q: got %q, %v; want %q", text, got, err, want)
+		}
+	}
+}
+
 func TestTooManySeries(t *testing.T) {
 	t.Parallel()
 	h := adaptertest.Build(t, New("", discard()).Info(), good, env("h"))

@@ -139,6 +139,27 @@ func TestDecodeReport(t *testing.T) {
 	}
 }
 
+// A set that changes nothing is two bytes, and has all that the first one had.
+func TestAReportHasSoManyAttributesAndNoMore(t *testing.T) {
+	t.Parallel()
+	first := &istiomixerv1.CompressedAttributes{Int64S: map[int32]int64{}}
+	for i := range 1000 {
+		first.Words = append(first.Words, fmt.Sprintf("word%d", i))
+		first.Int64S[int32(-i-1)] = 1
+	}
+	req := &istiomixerv1.ReportRequest{Attributes: []*istiomixerv1.CompressedAttributes{first}}
+	for len(req.GetAttributes()) < maxAttributes/1000 {
+		req.Attributes = append(req.Attributes, &istiomixerv1.CompressedAttributes{})
+	}
+	if bags, err := DecodeReport(req); err != nil || len(bags) != maxAttributes/1000 {
+		t.Errorf("as many as may be: %d sets, %v", len(bags), err)
+	}
+	req.Attributes = append(req.Attributes, &istiomixerv1.CompressedAttributes{})
+	if _, err := DecodeReport(req); err == nil || !strings.Contains(err.Error(), "set 500: more than 500000 attributes") {
+		t.Errorf("one more set: %v, want a refusal", err)
+	}
+}
+
 func TestReferenced(t *testing.T) {
 	t.Parallel()
 	bag := NewBag(map[string]any{

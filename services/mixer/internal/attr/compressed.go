@@ -27,11 +27,16 @@ func Decode(c *istiomixerv1.CompressedAttributes, count uint32) (*Bag, error) {
 	return &Bag{values: out}, nil
 }
 
+// maxAttributes bounds those of all sets of a report together: a set of few bytes has all
+// attributes of the one before.
+const maxAttributes = 500_000
+
 // DecodeReport reads a Report's batch: the first set is whole, each later one says what
 // changed from the one before.
 func DecodeReport(req *istiomixerv1.ReportRequest) ([]*Bag, error) {
 	var out []*Bag
 	running := map[string]any{}
+	total := 0
 	for i, set := range req.GetAttributes() {
 		words := set.GetWords()
 		if len(words) == 0 {
@@ -43,6 +48,9 @@ func DecodeReport(req *istiomixerv1.ReportRequest) ([]*Bag, error) {
 		}
 		if err := d.all(set, running); err != nil {
 			return nil, fmt.Errorf("%w (set %d)", err, i)
+		}
+		if total += len(running); total > maxAttributes {
+			return nil, fmt.Errorf("%sset %d: more than %d attributes in all sets", refusal, i, maxAttributes)
 		}
 		out = append(out, &Bag{values: maps.Clone(running)})
 	}

@@ -201,10 +201,15 @@ func (e *Entry) requestHeaders() map[string]string {
 	return e.headers
 }
 
+// maxCode is the largest status of HTTP (RFC 9110, 15). A proxy that says another could make as many
+// series of a metric as there are numbers.
+const maxCode = 599
+
 func (e *Entry) response(name string) (any, bool) {
 	switch name {
 	case "response.code":
-		return int64(uint32(numberAt(e.answered, responseCode))), true
+		code := numberAt(e.answered, responseCode)
+		return int64(code), code <= maxCode
 	case "response.size":
 		return int64(numberAt(e.answered, responseBody)), true
 	case "response.headers":

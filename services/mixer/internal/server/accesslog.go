@@ -71,6 +71,9 @@ func (l *AccessLog) stream(stream grpc.ServerStream) error {
 		if err != nil {
 			return err
 		}
+		if len(msg.entries) > maxSets {
+			return fault.Invalid.Errorf("%d entries, at most %d are allowed", len(msg.entries), maxSets)
+		}
 		if w, err = l.sender(ctx, w, msg.identifier); err != nil {
 			return err
 		}
@@ -148,6 +151,9 @@ func (l *AccessLog) take(ctx context.Context, w *registry.Workload, entries [][]
 	for i, raw := range entries {
 		if i > 0 && i%burst == 0 {
 			time.Sleep(pause)
+		}
+		if ctx.Err() != nil {
+			return // who sends this has gone, or mixer stops
 		}
 		e := attr.NewEntry(raw)
 		bag := e.Bag()

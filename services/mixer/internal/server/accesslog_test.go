@@ -1,9 +1,27 @@
 package server
 
 import (
+	"fmt"
+	"os"
+	"strings"
 	"testing"
 	"time"
 )
+
+func TestAMessageHasSoManyEntriesAndNoMore(t *testing.T) {
+	documents, err := os.ReadFile("testdata/bench.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMesh(t, documents)
+	for n, want := range map[int]string{maxSets: "", maxSets + 1: fmt.Sprintf("%d entries, at most %d", maxSets+1, maxSets)} {
+		body := `{"node": "sidecar~10.77.1.4~ratings-v1.default~cluster.local", "log": "outrigger", "entries": [{}` + strings.Repeat(",{}", n-1) + "]}"
+		_, err := m.log(as(t.Context(), "bookinfo-ratings"), []byte(body))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%d entries: %v, want %q", n, err, want)
+		}
+	}
+}
 
 func TestPausesAreLessThanHalfOfTheWait(t *testing.T) {
 	t.Parallel()

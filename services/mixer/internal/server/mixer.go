@@ -25,6 +25,10 @@ type Mixer struct {
 // Mixer returns the service.
 func (s *Server) Mixer() *Mixer { return &Mixer{s: s} }
 
+// MaxRequest bounds a message in bytes. Proxies send 64 KiB of an access log at a time,
+// or one entry, whose headers are no larger; what is decoded takes a hundred times the memory.
+const MaxRequest = 1 << 20
+
 // limits of one message, beside the server's limit on its size.
 const (
 	maxSets   = 10_000
