@@ -92,8 +92,28 @@ func (c *checker) expression(e expression, atCheck bool, say, warn report) {
 	case e.want == rule.Any && t == rule.StringMap:
 		say(field, "the expression is of type %v; want a single value, such as one of its keys", t)
 	}
-	if name, ok := late(prg); atCheck && ok {
+	if name, ok := late(prg); ok && atCheck {
 		warn(field, "%s is not known yet when a request is checked", name)
+	} else {
+		warnUnsent(field, prg, warn)
+	}
+}
+
+// unsentPrefixes begin the attributes that mixer never has of a proxy's request.
+var unsentPrefixes = [...]string{
+	"api.", "check.", "connection.", "context.time", "origin.", "quota.", "request.api_key", "request.auth.", "request.reason",
+	"response.headers",
+}
+
+// warnUnsent warns of an attribute of the built-in vocabulary that proxies do not send.
+func warnUnsent(field string, prg *rule.Program, warn report) {
+	for _, a := range prg.Attributes() {
+		for _, prefix := range unsentPrefixes {
+			if strings.HasPrefix(a, prefix) {
+				warn(field, "no proxy sends %s, only clients of istio.mixer.v1 do: without a default for it the rule has no answer", a)
+				return
+			}
+		}
 	}
 }
 

@@ -169,6 +169,8 @@ func (c *checker) linkRule(o *configv1.Object, r *configv1.Rule, say, warn repor
 	}
 	if name, ok := late(prg); ok && decides {
 		warn("spec.match", "%s is not known yet when a request is checked", name)
+	} else {
+		warnUnsent("spec.match", prg, warn)
 	}
 }
 
