@@ -180,6 +180,21 @@ func TestWhoMayCallByREST(t *testing.T) {
 	}
 }
 
+// A body is decoded before anybody asks who sent it, so that of nobody is a short one.
+func TestABodyOfNobodyIsShort(t *testing.T) {
+	s := open(t)
+	body := strings.Repeat(" ", 64<<10) + "{}"
+	for account, want := range map[string]string{"": "request body too large", "pilot": "may not call this"} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+s.cfg.REST+"/v1/drain", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code, text := s.do(t, s.tlsClient(account), req); code < 400 || !strings.Contains(text, want) {
+			t.Errorf("caller %q: got %d %s, want %q", account, code, text, want)
+		}
+	}
+}
+
 // TestOnlyWhatIsMeant: what the gateway would leave out or take for something else.
 func TestOnlyWhatIsMeant(t *testing.T) {
 	s := open(t)
