@@ -150,10 +150,11 @@ func (l *AccessLog) take(ctx context.Context, w *registry.Workload, entries [][]
 	from := sources{snap: snap}
 	for i, raw := range entries {
 		if i > 0 && i%burst == 0 {
-			time.Sleep(pause)
-		}
-		if ctx.Err() != nil {
-			return // who sends this has gone, or mixer stops
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return // who sends this has gone, or mixer stops
+			}
 		}
 		e := attr.NewEntry(raw)
 		bag := e.Bag()
