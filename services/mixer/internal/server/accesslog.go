@@ -152,8 +152,7 @@ func (l *AccessLog) take(ctx context.Context, w *registry.Workload, entries [][]
 		if i > 0 && i%burst == 0 {
 			select {
 			case <-time.After(pause):
-			case <-ctx.Done():
-				return // who sends this has gone, or mixer stops
+			case <-ctx.Done(): // who sent this has gone, or mixer stops: the rest is taken at once
 			}
 		}
 		e := attr.NewEntry(raw)

@@ -1,11 +1,18 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/outrigger-mesh/outrigger/internal/spiffe"
+	"github.com/outrigger-mesh/outrigger/internal/telemetry"
+	"github.com/outrigger-mesh/outrigger/services/mixer/internal/attr"
+	"github.com/outrigger-mesh/outrigger/services/mixer/internal/dispatch"
+	"github.com/outrigger-mesh/outrigger/services/mixer/internal/registry"
 )
 
 func TestAMessageHasSoManyEntriesAndNoMore(t *testing.T) {
@@ -20,6 +27,32 @@ func TestAMessageHasSoManyEntriesAndNoMore(t *testing.T) {
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%d entries: %v, want %q", n, err, want)
 		}
+	}
+}
+
+// counted counts what it is told.
+type counted struct {
+	engine
+	reports int
+}
+
+func (c *counted) Report(context.Context, *attr.Request) error {
+	c.reports++
+	return nil
+}
+
+// A proxy that ends has said what it had to say.
+func TestEntriesOfASenderThatHasGoneAreTaken(t *testing.T) {
+	told := &counted{}
+	s, err := New(told, dispatch.NewWorld(), func(spiffe.ID) bool { return false }, telemetry.Discard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.AccessLog().take(ctx, &registry.Workload{Name: "web", Namespace: "default"}, make([][]byte, 100*burst), time.Hour)
+	if told.reports != 100*burst {
+		t.Errorf("%d entries were taken, want %d", told.reports, 100*burst)
 	}
 }
 
