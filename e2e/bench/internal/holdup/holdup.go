@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/outrigger-mesh/outrigger/e2e/bench/internal/sleep"
 )
 
 const (
@@ -85,7 +87,7 @@ func (w *Watcher) watch(cpu int, allowed *unix.CPUSet, ready chan<- error) {
 	}
 	for due := time.Now(); !w.stopped(); {
 		due = due.Add(every)
-		sleep(time.Until(due))
+		sleep.For(time.Until(due))
 		if late := time.Since(due); late > least {
 			w.away.Add(int64(late))
 			due = time.Now()
@@ -112,11 +114,4 @@ func schedule(on *unix.CPUSet, policy, priority uint32) error {
 		return fmt.Errorf("priority of a thread: %w", err)
 	}
 	return nil
-}
-
-// sleep does so in the kernel: the runtime's timers are rounded to milliseconds.
-func sleep(d time.Duration) {
-	rest := unix.NsecToTimespec(max(0, d.Nanoseconds()))
-	for unix.Nanosleep(&rest, &rest) == unix.EINTR {
-	}
 }

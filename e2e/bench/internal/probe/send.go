@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/outrigger-mesh/outrigger/e2e/bench/internal/sleep"
 )
 
 // Sender carries out one order at a time.
@@ -146,7 +148,7 @@ func (l *lane) run(ctx context.Context) {
 	for ; l.due.Before(l.end) && ctx.Err() == nil; l.due = l.due.Add(l.every) {
 		from := l.due
 		if wait := time.Until(l.due); wait > 0 {
-			pause(wait)
+			sleep.For(wait)
 			from = time.Now() // being woken late is not the target's doing
 		} else {
 			l.late++
@@ -163,12 +165,5 @@ func (l *lane) fail(err error) {
 	l.failed++
 	if l.first == nil {
 		l.first = err
-	}
-}
-
-// pause sleeps in the kernel: the runtime's timers are rounded to milliseconds.
-func pause(d time.Duration) {
-	rest := unix.NsecToTimespec(d.Nanoseconds())
-	for unix.Nanosleep(&rest, &rest) == unix.EINTR {
 	}
 }
