@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
 
 	"github.com/outrigger-mesh/outrigger/internal/spiffe"
 	"github.com/outrigger-mesh/outrigger/internal/telemetry"
@@ -29,12 +30,13 @@ func called(t *testing.T, id spiffe.ID, end time.Time) context.Context {
 	})
 }
 
-type stream struct {
+// unserved is a stream of which only the context is asked for.
+type unserved struct {
 	grpc.ServerStream
 	ctx context.Context
 }
 
-func (s stream) Context() context.Context { return s.ctx }
+func (u unserved) Context() context.Context { return u.ctx }
 
 // The connection may outlive its certificate by a moment: each call is looked at, those
 // that anybody may make too, because the handler would believe the identity.
@@ -47,17 +49,31 @@ func TestACertificateThatHasEndedProvesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, method := range []string{"/open", "/mesh", "/admin"} {
+	s.methods = map[string]bool{"/open": true, "/mesh": true, "/admin": true}
+	for method := range s.methods {
 		for end, want := range map[time.Duration]codes.Code{time.Minute: codes.OK, -time.Second: codes.Unauthenticated} {
-			ctx := called(t, id, time.Now().Add(end))
-			_, err := s.unary(ctx, nil, &grpc.UnaryServerInfo{FullMethod: method}, func(context.Context, any) (any, error) { return nil, nil })
+			ctx, err := s.atTheDoor(called(t, id, time.Now().Add(end)), &tap.Info{FullMethodName: method})
 			if status.Code(err) != want {
 				t.Errorf("%s, certificate ends in %v: %v, want %v", method, end, err, want)
 			}
-			err = s.stream(nil, stream{ctx: ctx}, &grpc.StreamServerInfo{FullMethod: method}, func(any, grpc.ServerStream) error { return nil })
-			if status.Code(err) != want {
-				t.Errorf("stream %s, certificate ends in %v: %v, want %v", method, end, err, want)
+			if err == nil && CallerFrom(ctx).ID != id {
+				t.Errorf("%s: the call is made by %v, want %v", method, CallerFrom(ctx), id)
 			}
 		}
+	}
+}
+
+func TestACallThatDidNotComeByTheDoorIsNotAnswered(t *testing.T) {
+	s, err := NewServer("x", Config{}, &tls.Config{MinVersion: tls.VersionTLS13}, map[string]Access{"/open": Open}, telemetry.Discard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.unary(t.Context(), nil, &grpc.UnaryServerInfo{FullMethod: "/open"}, func(context.Context, any) (any, error) { return nil, nil })
+	if status.Code(err) != codes.Internal {
+		t.Errorf("a call: %v", err)
+	}
+	err = s.stream(nil, unserved{ctx: t.Context()}, &grpc.StreamServerInfo{FullMethod: "/open"}, func(any, grpc.ServerStream) error { return nil })
+	if status.Code(err) != codes.Internal {
+		t.Errorf("a stream: %v", err)
 	}
 }

@@ -110,15 +110,6 @@ func gatewayCaller(ctx context.Context) Caller {
 	return c
 }
 
-// admit says who calls, if they may call method.
-func (s *Server) admit(ctx context.Context, method string) (Caller, error) {
-	c, err := s.caller(ctx, time.Now())
-	if err != nil {
-		return Caller{}, err
-	}
-	return c, s.allow(c, method)
-}
-
 // allow decides whether c may call method.
 func (s *Server) allow(c Caller, method string) error {
 	level := s.access[method]
@@ -131,20 +122,33 @@ func (s *Server) allow(c Caller, method string) error {
 	return fault.Denied.Errorf("%s: %s may not call this", method, c.ID)
 }
 
-// atTheDoor refuses a call of who may not make it before anything of its request is read:
-// what the interceptors see is decoded, and decoding costs a hundred times the memory of
-// what was sent. Methods that are not served have no request, and get their own answer.
+// atTheDoor says who makes a call, in its context, and refuses the call of who may not make
+// it before anything of its request is read: what the interceptors see is decoded, and
+// decoding costs a hundred times the memory of what was sent. Methods that are not served
+// have no request, and get their own answer.
 func (s *Server) atTheDoor(ctx context.Context, info *tap.Info) (context.Context, error) {
 	if !s.methods[info.FullMethodName] {
 		return ctx, nil
 	}
 	began := time.Now()
-	_, err := s.admit(metadata.NewIncomingContext(ctx, info.Header), info.FullMethodName)
+	c, err := s.caller(metadata.NewIncomingContext(ctx, info.Header), began)
+	if err == nil {
+		err = s.allow(c, info.FullMethodName)
+	}
 	if err != nil {
 		err = s.finish(info.FullMethodName, nil, err)
 		s.calls.ended(ctx, info.FullMethodName, began, err)
+		return ctx, err
 	}
-	return ctx, err
+	return WithCaller(ctx, c), nil
+}
+
+// admitted refuses a call that did not come by the door.
+func admitted(ctx context.Context, method string) error {
+	if _, ok := ctx.Value(callerKey{}).(Caller); !ok {
+		return fault.Internal.Errorf("%s: nobody has looked at who calls", method)
+	}
+	return nil
 }
 
 func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (res any, err error) {
@@ -153,11 +157,10 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 		err = s.finish(info.FullMethod, recover(), err)
 		s.calls.ended(ctx, info.FullMethod, began, err)
 	}()
-	c, err := s.admit(ctx, info.FullMethod)
-	if err != nil {
+	if err := admitted(ctx, info.FullMethod); err != nil {
 		return nil, err
 	}
-	return next(WithCaller(ctx, c), req)
+	return next(ctx, req)
 }
 
 func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
@@ -166,20 +169,11 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 		err = s.finish(info.FullMethod, recover(), err)
 		s.calls.ended(ss.Context(), info.FullMethod, began, err)
 	}()
-	c, err := s.admit(ss.Context(), info.FullMethod)
-	if err != nil {
+	if err := admitted(ss.Context(), info.FullMethod); err != nil {
 		return err
 	}
-	return next(srv, &callerStream{ss, WithCaller(ss.Context(), c)})
+	return next(srv, ss)
 }
-
-type callerStream struct {
-	grpc.ServerStream
-	ctx context.Context
-}
-
-// Context carries the caller.
-func (s *callerStream) Context() context.Context { return s.ctx }
 
 // finish maps an error to its status; a panic of a handler becomes an internal error,
 // because one bad request must not end the service for all.

@@ -12,10 +12,19 @@ import (
 
 // Entry is an HTTP entry of Envoy's gRPC access log (HTTPAccessLogEntry) as it came.
 // Rules read a few of its sixty fields: decoding all of them costs more than the rules.
-// What is malformed is absent. It belongs to one goroutine.
+// An attribute is read from it once, however many rules ask. What is malformed is absent.
+// It belongs to one goroutine.
 type Entry struct {
 	common, asked, answered []byte            // its parts
 	headers                 map[string]string // of the request, once they were read
+	known                   []known           // attributes that were asked for
+}
+
+// known is an attribute as the entry has it.
+type known struct {
+	name    string
+	value   any
+	present bool
 }
 
 // NewEntry returns the entry with that encoding, which it keeps.
@@ -89,6 +98,30 @@ func (e *Entry) Cluster() string { return textAt(e.common, commonCluster) }
 
 // value returns an attribute.
 func (e *Entry) value(name string) (any, bool) {
+	for _, k := range e.known {
+		if k.name == name {
+			return k.value, k.present
+		}
+	}
+	v, ok := e.read(name)
+	if e.known == nil {
+		e.known = make([]known, 0, asks)
+	}
+	if len(e.known) < maxKnown {
+		e.known = append(e.known, known{name, v, ok})
+	}
+	return v, ok
+}
+
+// Rules ask about few attributes of an entry, asks of them as a rule. There are fewer than
+// maxKnown; the names of others, which rules may ask for too, need not be remembered.
+const (
+	asks     = 8
+	maxKnown = 32
+)
+
+// read finds an attribute's value.
+func (e *Entry) read(name string) (any, bool) {
 	side, _, _ := strings.Cut(name, ".")
 	switch side {
 	case "context":

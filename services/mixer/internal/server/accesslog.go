@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 
 	"github.com/outrigger-mesh/outrigger/internal/fault"
 	"github.com/outrigger-mesh/outrigger/internal/rpc"
+	"github.com/outrigger-mesh/outrigger/internal/spiffe"
 	"github.com/outrigger-mesh/outrigger/internal/telemetry"
 	"github.com/outrigger-mesh/outrigger/services/mixer/internal/attr"
 	"github.com/outrigger-mesh/outrigger/services/mixer/internal/registry"
@@ -34,6 +37,25 @@ const (
 	burst    = 8
 	maxPause = time.Millisecond
 )
+
+// turns is how many streams of one host record at once: a host that sends without end, by
+// however many streams, leaves the other processors to those who ask for checks, and a
+// single one at every burst's end.
+func turns() int { return runtime.GOMAXPROCS(0) / 2 }
+
+// host is who sends: an account at an address.
+type host struct {
+	id      spiffe.ID
+	address string // without the port
+}
+
+func hostOf(c rpc.Caller) host {
+	address, _, err := net.SplitHostPort(c.Address)
+	if err != nil {
+		address = c.Address
+	}
+	return host{c.ID, address}
+}
 
 // AccessLog serves envoy.service.accesslog.v3. Entries about TCP connections are not
 // taken.
@@ -148,16 +170,26 @@ func (l *AccessLog) take(ctx context.Context, w *registry.Workload, entries [][]
 	l.s.countReports(ctx, len(entries), "access_log", proxyName(w))
 	snap := l.s.world.Snapshot()
 	from := sources{snap: snap}
-	for i, raw := range entries {
-		if i > 0 && i%burst == 0 {
-			select {
-			case <-time.After(pause):
-			case <-ctx.Done(): // who sent this has gone, or mixer stops: the rest is taken at once
-			}
+	for len(entries) > 0 {
+		now := entries[:min(burst, len(entries))]
+		l.record(ctx, w, now, &from)
+		if entries = entries[len(now):]; len(entries) == 0 {
+			return
 		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done(): // who sent this has gone, or mixer stops: the rest is taken at once
+		}
+	}
+}
+
+// record takes a burst in one turn of its sender.
+func (l *AccessLog) record(ctx context.Context, w *registry.Workload, entries [][]byte, from *sources) {
+	defer l.s.turns.Take(hostOf(rpc.CallerFrom(ctx)))()
+	for _, raw := range entries {
 		e := attr.NewEntry(raw)
 		bag := e.Bag()
-		destination := attr.Overlay{Values: snap.Destination(w, service(snap, e))}
+		destination := attr.Overlay{Values: from.snap.Destination(w, service(from.snap, e))}
 		if err := l.s.engine.Report(ctx, attr.Unnoted(bag, from.of(bag), destination)); err != nil {
 			l.s.tel.Log.Debug("an access log entry was not recorded in full", telemetry.Proxy(proxyName(w)), "error", err)
 		}

@@ -4,10 +4,15 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/outrigger-mesh/outrigger/internal/limit"
+	"github.com/outrigger-mesh/outrigger/internal/rpc"
 	"github.com/outrigger-mesh/outrigger/internal/spiffe"
 	"github.com/outrigger-mesh/outrigger/internal/telemetry"
 	"github.com/outrigger-mesh/outrigger/services/mixer/internal/attr"
@@ -54,6 +59,49 @@ func TestEntriesOfASenderThatHasGoneAreTaken(t *testing.T) {
 	if told.reports != 100*burst {
 		t.Errorf("%d entries were taken, want %d", told.reports, 100*burst)
 	}
+}
+
+// held reports at whom it was told, and goes on when it is let.
+type held struct {
+	engine
+	told chan string
+	goOn chan struct{}
+}
+
+func (h *held) Report(_ context.Context, req *attr.Request) error {
+	h.told <- req.Text("destination.name")
+	<-h.goOn
+	return nil
+}
+
+func TestAHostThatSendsByManyStreamsWaitsForItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &held{told: make(chan string, 10), goOn: make(chan struct{})}
+		s, err := New(h, dispatch.NewWorld(), func(spiffe.ID) bool { return false }, telemetry.Discard())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.turns = limit.NewTurns[host](1)
+		var all sync.WaitGroup
+		send := func(name, address string) {
+			ctx := rpc.WithCaller(t.Context(), rpc.Caller{Address: address})
+			all.Go(func() {
+				s.AccessLog().take(ctx, &registry.Workload{Name: name, Namespace: "default"}, make([][]byte, 1), 0)
+			})
+			synctest.Wait()
+		}
+		send("busy", "10.77.1.4:4000")
+		send("busy", "10.77.1.4:4001")
+		send("other", "10.77.1.5:4000")
+		if got := []string{<-h.told, <-h.told}; !slices.Equal(got, []string{"busy", "other"}) || len(h.told) > 0 {
+			t.Errorf("first to be told are %v and %d more, want one of each host", got, len(h.told))
+		}
+		close(h.goOn)
+		all.Wait()
+		if got := <-h.told; got != "busy" {
+			t.Errorf("then %s, want the other stream of busy", got)
+		}
+	})
 }
 
 func TestPausesAreLessThanHalfOfTheWait(t *testing.T) {

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/outrigger-mesh/outrigger/internal/fault"
+	"github.com/outrigger-mesh/outrigger/internal/limit"
 	"github.com/outrigger-mesh/outrigger/internal/rpc"
 	"github.com/outrigger-mesh/outrigger/internal/spiffe"
 	"github.com/outrigger-mesh/outrigger/internal/telemetry"
@@ -73,6 +74,7 @@ type Server struct {
 	reportSets *telemetry.Sets[sent]
 	checks     atomic.Uint64
 	reports    atomic.Uint64
+	turns      *limit.Turns[host] // of recording
 }
 
 // New returns a Server. trusted says which identities may report for any service, as
@@ -81,6 +83,7 @@ func New(e engine, w world, trusted func(spiffe.ID) bool, tel *telemetry.Telemet
 	s := &Server{
 		engine: e, world: w, trusted: trusted, tel: tel,
 		checkSets: telemetry.NewSets(checked.attributes), reportSets: telemetry.NewSets(sent.attributes),
+		turns: limit.NewTurns[host](turns()),
 	}
 	var err error
 	if s.received, err = tel.Meter.Int64Counter("mixer_checks_received",
