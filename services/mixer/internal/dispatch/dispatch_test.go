@@ -352,4 +352,10 @@ func TestStatus(t *testing.T) {
 	if n := handlers[2].GetErrors(); n != 1 {
 		t.Errorf("%d errors of a handler that failed once", n)
 	}
+	if r := rules[1]; r.GetUnanswered() != 0 || r.GetLastUnanswered() != "" {
+		t.Errorf("%d requests that a rule did not answer, %q; it answered", r.GetUnanswered(), r.GetLastUnanswered())
+	}
+	if r := rules[2]; r.GetUnanswered() != 1 || !strings.Contains(r.GetLastUnanswered(), "handler c.denier.default: ") {
+		t.Errorf("%d requests that a rule did not answer, %q; want one, of its handler", r.GetUnanswered(), r.GetLastUnanswered())
+	}
 }

@@ -27,7 +27,18 @@ type stats struct {
 	handlers   sync.Map // object to *counts
 }
 
-type counts struct{ calls, errors atomic.Uint64 }
+type counts struct {
+	calls, errors atomic.Uint64
+	lastError     atomic.Pointer[error] // of a rule
+}
+
+// why is the last error, "" if there was none.
+func (c *counts) why() string {
+	if err := c.lastError.Load(); err != nil {
+		return (*err).Error()
+	}
+	return ""
+}
 
 // outcome is by what calls are counted.
 type outcome struct {
@@ -96,7 +107,9 @@ func (s *stats) matched(name string) { of(&s.rules, name).calls.Add(1) }
 
 // unanswered counts by rule and by whether something was merely absent.
 func (s *stats) unanswered(name string, err error) {
-	of(&s.rules, name).errors.Add(1)
+	count := of(&s.rules, name)
+	count.errors.Add(1)
+	count.lastError.Store(&err)
 	_, absent := rule.AbsentAttribute(err)
 	s.failures.Add(context.Background(), 1, s.unheard.Of(silence{name, absent}))
 }

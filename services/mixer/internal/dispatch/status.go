@@ -33,8 +33,9 @@ func (d *Dispatcher) Status() (revision uint64, rules []*mixerv1.RuleStatus, han
 		if err == nil {
 			err = unmade[s.Name]
 		}
+		c := of(&d.stats.rules, s.Name)
 		rules = append(rules, &mixerv1.RuleStatus{
-			Name: s.Name, Error: text(err), Matched: of(&d.stats.rules, s.Name).calls.Load(),
+			Name: s.Name, Error: text(err), Matched: c.calls.Load(), Unanswered: c.errors.Load(), LastUnanswered: c.why(),
 		})
 	}
 	return g.plan.Revision, rules, handlers

@@ -40,8 +40,8 @@ func newApply(s streams) *cobra.Command {
 			"time, 5 a proxy refused it.",
 		Example: "  outrigger apply -f samples/bookinfo/route-rule-all-v1.yaml --wait\n  outrigger get routerules -o yaml | outrigger apply -f -",
 		Args:    cobra.NoArgs,
-		PreRunE: func(*cobra.Command, []string) error {
-			return errors.Join(someFile(a.files), oneOf("output", a.format, "table", "json", "yaml"), positive(a.timeout))
+		PreRunE: func(command *cobra.Command, _ []string) error {
+			return errors.Join(someFile(a.files), oneOf("output", a.format, "table", "json", "yaml"), waiting(command, a.wait), positive(a.timeout))
 		},
 		RunE: func(command *cobra.Command, _ []string) error {
 			return answered(s, a.format, a.run(command.Context(), s))
@@ -56,6 +56,14 @@ func newApply(s streams) *cobra.Command {
 	outputFlag(command, &a.format, "table", "json", "yaml")
 	a.connection.flags(command)
 	return command
+}
+
+// waiting checks that a timeout is for something.
+func waiting(command *cobra.Command, wait bool) error {
+	if command.Flags().Changed("timeout") && !wait {
+		return &Exit{Code: exitUsage, Err: errors.New("--timeout is how long --wait waits: say --wait as well")}
+	}
+	return nil
 }
 
 // positive checks a timeout.

@@ -37,11 +37,11 @@ func newDelete(s streams) *cobra.Command {
 			"5 a proxy refused to go on without it.",
 		Example:           "  outrigger delete routerule reviews-v3 --wait\n  outrigger delete -f samples/bookinfo/route-rule-all-v1.yaml",
 		ValidArgsFunction: completeNames(&d.connection, &d.namespace),
-		PreRunE: func(_ *cobra.Command, args []string) error {
+		PreRunE: func(command *cobra.Command, args []string) error {
 			if (len(args) == 0) == (len(d.files) == 0) {
 				return &Exit{Code: exitUsage, Err: errors.New("want either KIND NAME or -f FILE")}
 			}
-			return errors.Join(oneOf("output", d.format, "table", "json", "yaml"), positive(d.timeout))
+			return errors.Join(oneOf("output", d.format, "table", "json", "yaml"), waiting(command, d.wait), positive(d.timeout))
 		},
 		RunE: func(command *cobra.Command, args []string) error {
 			return answered(s, d.format, d.run(command.Context(), s, args))

@@ -70,6 +70,16 @@ func TestUpWantsTimeToComeUp(t *testing.T) {
 	}
 }
 
+func TestATimeoutIsForWaiting(t *testing.T) {
+	for _, command := range [][]string{{"apply", "-f", "x.yaml"}, {"delete", "-f", "x.yaml"}} {
+		var errs bytes.Buffer
+		code := Main(append(command, "--timeout", "5s"), nil, &errs, &errs)
+		if code != exitUsage || !strings.Contains(errs.String(), "say --wait as well") {
+			t.Errorf("%v: exit code %d, said %q; want a refusal of a timeout without --wait", command, code, errs.String())
+		}
+	}
+}
+
 func TestATerminalsLineCutsTheLastColumnOnly(t *testing.T) {
 	table := &table{head: []string{"NAME", "WHAT"}}
 	table.add("a-name-that-is-long", "something that is longer than the line")

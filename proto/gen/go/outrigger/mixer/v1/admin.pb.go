@@ -143,10 +143,14 @@ type RuleStatus struct {
 	// "name.namespace".
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Set if the rule does not act.
-	Error         string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
-	Matched       uint64 `protobuf:"varint,3,opt,name=matched,proto3" json:"matched,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Error   string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	Matched uint64 `protobuf:"varint,3,opt,name=matched,proto3" json:"matched,omitempty"`
+	// How many requests it gave no answer about, and why the last time. What
+	// onUnavailable says was done with them.
+	Unanswered     uint64 `protobuf:"varint,4,opt,name=unanswered,proto3" json:"unanswered,omitempty"`
+	LastUnanswered string `protobuf:"bytes,5,opt,name=last_unanswered,json=lastUnanswered,proto3" json:"last_unanswered,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *RuleStatus) Reset() {
@@ -198,6 +202,20 @@ func (x *RuleStatus) GetMatched() uint64 {
 		return x.Matched
 	}
 	return 0
+}
+
+func (x *RuleStatus) GetUnanswered() uint64 {
+	if x != nil {
+		return x.Unanswered
+	}
+	return 0
+}
+
+func (x *RuleStatus) GetLastUnanswered() string {
+	if x != nil {
+		return x.LastUnanswered
+	}
+	return ""
 }
 
 type GetStatusResponse struct {
@@ -295,12 +313,16 @@ const file_outrigger_mixer_v1_admin_proto_rawDesc = "" +
 	"\aadapter\x18\x02 \x01(\tR\aadapter\x12\x14\n" +
 	"\x05error\x18\x03 \x01(\tR\x05error\x12\x14\n" +
 	"\x05calls\x18\x04 \x01(\x04R\x05calls\x12\x16\n" +
-	"\x06errors\x18\x05 \x01(\x04R\x06errors\"P\n" +
+	"\x06errors\x18\x05 \x01(\x04R\x06errors\"\x99\x01\n" +
 	"\n" +
 	"RuleStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x18\n" +
-	"\amatched\x18\x03 \x01(\x04R\amatched\"\x90\x02\n" +
+	"\amatched\x18\x03 \x01(\x04R\amatched\x12\x1e\n" +
+	"\n" +
+	"unanswered\x18\x04 \x01(\x04R\n" +
+	"unanswered\x12'\n" +
+	"\x0flast_unanswered\x18\x05 \x01(\tR\x0elastUnanswered\"\x90\x02\n" +
 	"\x11GetStatusResponse\x12'\n" +
 	"\x0fconfig_revision\x18\x01 \x01(\x04R\x0econfigRevision\x12+\n" +
 	"\x11registry_revision\x18\x02 \x01(\x04R\x10registryRevision\x124\n" +
