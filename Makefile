@@ -17,7 +17,7 @@ TOOL    := $(GO) -C tools run
 MODULES := $(shell sed -n 's,^[[:space:]]*\./,,p' go.work 2>/dev/null)
 MAINS   := $(patsubst %/,%,$(sort $(dir $(wildcard services/*/cmd/*/*.go samples/*/cmd/*/*.go))))
 # ARGS are handed to outrigger up by "make run": make run ARGS="--ingress-port 9000", and to
-# the benchmark by "make bench": make bench ARGS="-full -o json".
+# the benchmark by "make bench": make bench ARGS="-quick -o json".
 ARGS    ?=
 
 help: ## list what can be done
@@ -57,7 +57,7 @@ test-groups:
 test-%: test-groups
 	@exec .tools/bin/groups $*
 
-bench: build ## measure the mesh against bare Envoys and print one table (ARGS=-full: half an hour or more)
+bench: build ## measure the mesh against bare Envoys and print one table (half an hour and more; ARGS=-quick: some minutes)
 	@$(TOOL) ./setup -root .. -quiet run
 	@CGO_ENABLED=0 $(GO) build -C e2e -trimpath -o $(CURDIR)/bin/ ./bench
 	@exec bin/bench $(ARGS)

@@ -120,12 +120,12 @@ const maxRate = 100_000
 func bench(ctx context.Context, args []string, out, progress io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(progress)
-	full := flags.Bool("full", false, "measure longer: from half an hour to one and a half")
+	quick := flags.Bool("quick", false, "measure for some minutes: fewer requests, and memory a minute after the start")
 	output := flags.String("o", "table", "`format`: table or json")
 	only := flags.String("only", parts, "`parts` to measure, with commas between")
 	runs := flags.Int("runs", 0, "`number` of runs; 0 for five")
 	rate := flags.Int("rate", 0, "requests per `second` through the proxies; 0 for 1000")
-	patience := flags.Duration("patience", 0, "for this `time` slices are measured again in which the machine was held up; 0 for 15 minutes, an hour with -full")
+	patience := flags.Duration("patience", 0, "for this `time` slices are measured again in which the machine was held up; 0 for 30 minutes, five with -quick")
 	if err := flags.Parse(args); err != nil {
 		return usage{err}
 	}
@@ -144,7 +144,7 @@ func bench(ctx context.Context, args []string, out, progress io.Writer) error {
 	case *patience < 0:
 		return usage{fmt.Errorf("-patience %s: want a positive time", *patience)}
 	}
-	cfg, err := config(*full, progress)
+	cfg, err := config(*quick, progress)
 	if err != nil {
 		return err
 	}
@@ -170,7 +170,7 @@ func bench(ctx context.Context, args []string, out, progress io.Writer) error {
 	return err
 }
 
-func config(full bool, progress io.Writer) (measure.Config, error) {
+func config(quick bool, progress io.Writer) (measure.Config, error) {
 	root, err := mesh.FindRoot()
 	if err != nil {
 		return measure.Config{}, err
@@ -179,8 +179,8 @@ func config(full bool, progress io.Writer) (measure.Config, error) {
 	if err != nil {
 		return measure.Config{}, err
 	}
-	if full {
-		return measure.Full(root, self, progress), nil
+	if quick {
+		return measure.Quick(root, self, progress), nil
 	}
-	return measure.Quick(root, self, progress), nil
+	return measure.Whole(root, self, progress), nil
 }

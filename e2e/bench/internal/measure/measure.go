@@ -38,22 +38,22 @@ type Config struct {
 	TTL                                 time.Duration
 }
 
-// Quick is a measurement of a few minutes.
-func Quick(root mesh.Root, self string, progress io.Writer) Config {
+// Whole is the whole measurement, of half an hour and more.
+func Whole(root mesh.Root, self string, progress io.Writer) Config {
 	return Config{
 		Root: root, Self: self, Progress: progress,
 		Starts: true, Changes: true, Memory: true, Path: true,
 		Runs: 5, Applies: 50,
-		Slices: 6, Slice: time.Second, Warmup: 250 * time.Millisecond, Rate: 1000, Connections: 10, Patience: 15 * time.Minute,
-		MemoryAfter: time.Minute, MemoryFor: time.Minute, MemoryEvery: 2 * time.Second, TTL: time.Minute,
+		Slices: 10, Slice: time.Second, Warmup: 250 * time.Millisecond, Rate: 1000, Connections: 10, Patience: 30 * time.Minute,
+		MemoryAfter: 10 * time.Minute, MemoryFor: time.Minute, MemoryEvery: 2 * time.Second, TTL: 10 * time.Minute,
 	}
 }
 
-// Full is the whole measurement.
-func Full(root mesh.Root, self string, progress io.Writer) Config {
-	c := Quick(root, self, progress)
-	c.Slices, c.Patience = 15, time.Hour
-	c.MemoryAfter, c.TTL = 10*time.Minute, 10*time.Minute
+// Quick is a measurement of some minutes, for who changes something and wants to know.
+func Quick(root mesh.Root, self string, progress io.Writer) Config {
+	c := Whole(root, self, progress)
+	c.Slices, c.Patience = 5, 5*time.Minute
+	c.MemoryAfter, c.TTL = time.Minute, time.Minute
 	return c
 }
 

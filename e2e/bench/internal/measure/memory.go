@@ -56,7 +56,7 @@ func (b *bench) memory(ctx context.Context, m *mesh.Mesh) ([]figure.Row, error) 
 		}
 	}
 	b.say("memory: looked at %d processes; every sidecar's certificate was renewed", len(processes))
-	return memoryRows(processes), nil
+	return memoryRows(processes, b.MemoryAfter), nil
 }
 
 func pause(ctx context.Context, d time.Duration) error {
@@ -140,15 +140,16 @@ func resident(pid int) (float64, error) {
 	return 0, fmt.Errorf("no Rss in smaps_rollup of process %d", pid)
 }
 
-// memoryRows has a row for each kind of process, with the median of each process.
-func memoryRows(all []*process) []figure.Row {
+// memoryRows has a row for each kind of process, with the median of each process, looked
+// at so long after the start.
+func memoryRows(all []*process, after time.Duration) []figure.Row {
 	medians := map[string][]float64{}
 	for _, p := range all {
 		medians[p.what] = append(medians[p.what], figure.Quantile(p.sizes, 50))
 	}
 	var rows []figure.Row
 	for _, what := range slices.Sorted(maps.Keys(medians)) {
-		row := figure.Row{Goal: "memory: " + what, Unit: figure.Megabytes, Measured: medians[what], Each: true}
+		row := figure.Row{Goal: fmt.Sprintf("memory after %.0f min: %s", after.Minutes(), what), Unit: figure.Megabytes, Measured: medians[what], Each: true}
 		if what == agentName {
 			row.Target.Most = agentMost
 		}

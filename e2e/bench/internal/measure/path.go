@@ -37,8 +37,7 @@ type variant struct {
 	sent, late  int // requests in all runs
 	taken, held int // slices in all runs, and those of them that were held up
 
-	// Of each run, in microseconds. A percentile of a run is the median of its slices':
-	// what holds the machine up for a moment then is in one slice and not in the run.
+	// Of each run, in microseconds; percentiles are those of all its requests.
 	p50, p99, cpu []float64
 }
 
@@ -166,8 +165,8 @@ func (b *bench) tellHeld(s slice) {
 
 // slice is what was seen while a variant's order was carried out once.
 type slice struct {
-	p50, p99     float64       // in microseconds
-	sent, late   int           // requests that were measured
+	latencies    []float64     // of the requests that were measured, in microseconds
+	late         int           // of them, those that were sent late
 	asked        int           // requests, with those of the warm-up
 	spent        time.Duration // by both proxies
 	length, away time.Duration // how long it was, and for how much of it a processor was not there
@@ -203,8 +202,7 @@ func (b *bench) slice(ctx context.Context, m *mesh.Mesh, v *variant) (slice, err
 		latencies[i] = float64(latency.Nanoseconds()) / 1e3
 	}
 	return slice{
-		p50: figure.Quantile(latencies, 50), p99: figure.Quantile(latencies, 99),
-		sent: len(latencies), late: report.Late,
+		latencies: latencies, late: report.Late,
 		asked: int((v.order.Warmup + v.order.Length).Seconds() * float64(v.order.Rate)),
 		spent: after - before, length: v.order.Warmup + v.order.Length, away: away,
 	}, nil
@@ -223,7 +221,7 @@ func (b *bench) watch() (*holdup.Watcher, error) {
 // take adds a slice to the run under way.
 func (v *variant) take(s slice) {
 	v.slices = append(v.slices, s)
-	v.sent, v.late, v.taken = v.sent+s.sent, v.late+s.late, v.taken+1
+	v.sent, v.late, v.taken = v.sent+len(s.latencies), v.late+s.late, v.taken+1
 	if s.heldUp() {
 		v.held++
 	}
@@ -231,15 +229,15 @@ func (v *variant) take(s slice) {
 
 // close makes the slices since the last call a run.
 func (v *variant) close() {
-	var p50, p99 []float64
+	var latencies []float64
 	var spent time.Duration
 	var asked int
 	for _, s := range v.slices {
-		p50, p99 = append(p50, s.p50), append(p99, s.p99)
+		latencies = append(latencies, s.latencies...)
 		spent, asked = spent+s.spent, asked+s.asked
 	}
-	v.p50 = append(v.p50, figure.Quantile(p50, 50))
-	v.p99 = append(v.p99, figure.Quantile(p99, 50))
+	v.p50 = append(v.p50, figure.Quantile(latencies, 50))
+	v.p99 = append(v.p99, figure.Quantile(latencies, 99))
 	v.cpu = append(v.cpu, float64(spent.Nanoseconds())/1e3/float64(max(1, asked)))
 	v.slices = nil
 }
