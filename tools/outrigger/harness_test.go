@@ -213,6 +213,12 @@ func (u *up) waitFor(t *testing.T, pattern string) {
 	}
 }
 
+// interrupt is Ctrl-C at a terminal: it goes to the whole process group.
+func (u *up) interrupt(t *testing.T) {
+	t.Helper()
+	check(t, syscall.Kill(-u.command.Process.Pid, syscall.SIGINT))
+}
+
 // end waits until up has ended and returns its exit code.
 func (u *up) end(t *testing.T) int {
 	t.Helper()

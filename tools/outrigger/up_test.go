@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"net"
@@ -11,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestFleetComesUpAndLeavesNothing(t *testing.T) {
@@ -23,7 +26,7 @@ func TestFleetComesUpAndLeavesNothing(t *testing.T) {
 
 		ended := watch(t, u.members(t))
 		began := time.Now()
-		check(t, u.command.Process.Signal(syscall.SIGINT))
+		u.interrupt(t)
 		if code := u.end(t); code != 0 {
 			t.Errorf("exit code %d, want 0", code)
 		}
@@ -31,12 +34,35 @@ func TestFleetComesUpAndLeavesNothing(t *testing.T) {
 			t.Errorf("the end took %v", took)
 		}
 		ended()
+		checkOrderlyEnd(t, s)
 		left, err := os.ReadDir(s.path("state/run"))
 		check(t, err)
 		if len(left) > 0 {
 			t.Errorf("left in the run folder: %v", left)
 		}
 	})
+}
+
+// checkOrderlyEnd wants that the supervisor outlived the interrupt and asked every process
+// to end.
+func checkOrderlyEnd(t *testing.T, s *site) {
+	log, err := os.ReadFile(s.path("state/log/supervisor.log"))
+	check(t, err)
+	asked := map[string]bool{}
+	for line := range strings.Lines(string(log)) {
+		var entry struct {
+			Msg, Process string
+			Asked        bool
+		}
+		check(t, json.Unmarshal([]byte(line), &entry))
+		if entry.Msg == "ended" {
+			asked[entry.Process] = entry.Asked
+		}
+	}
+	want := map[string]bool{"authority": true, "pilot": true, "reviews-v1.sidecar": true, "reviews-v1.app": true, "bare.app": true}
+	if d := cmp.Diff(want, asked); d != "" {
+		t.Errorf("processes that ended, and whether they were asked to (-want +got):\n%s", d)
+	}
 }
 
 func checkService(t *testing.T, u *up) {
