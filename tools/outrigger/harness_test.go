@@ -133,8 +133,13 @@ func (s *site) upArgs(more ...string) []string {
 // run runs `outrigger` to its end.
 func (s *site) run(t *testing.T, args ...string) (code int, output string) {
 	t.Helper()
+	return finish(t, s.command(args...))
+}
+
+// finish runs a command to its end.
+func finish(t *testing.T, command *exec.Cmd) (code int, output string) {
+	t.Helper()
 	var text bytes.Buffer
-	command := s.command(args...)
 	command.Stdout, command.Stderr = &text, &text
 	check(t, command.Start())
 	timer := time.AfterFunc(patience, func() { command.Process.Kill() })

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -35,6 +36,8 @@ func TestUpSaysWhatToDo(t *testing.T) {
 		{name: "other version of Envoy", set: func(t *testing.T, s *site) { s.oldEnvoy(t) }, code: 1, want: []string{"it is version 1.39.2, not 1.40.0"}},
 		{name: "state folder is a file", set: func(t *testing.T, s *site) { check(t, os.WriteFile(s.path("state"), nil, 0o600)) }, code: 1,
 			want: []string{"state folder", "--state"}},
+		{name: "state folder that may not be read", set: func(t *testing.T, s *site) { check(t, os.Mkdir(s.path("state"), 0)) }, code: 1,
+			want: []string{"the state folder state cannot be used", "permission denied", "what to do", "--state", "chown -R"}},
 		{name: "state folder with a long path", args: []string{"--state", "state" + strings.Repeat("/long-name", 9)}, code: 1,
 			want: []string{"too long", "--state"}},
 		{name: "missing fleet file", args: []string{"--fleet", "missing.yaml"}, code: 1, want: []string{"missing.yaml", "--fleet"}},
@@ -55,6 +58,39 @@ func TestUpSaysWhatToDo(t *testing.T) {
 			code, output := s.run(t, s.upArgs(c.args...)...)
 			if code != c.code {
 				t.Errorf("exit code %d, want %d", code, c.code)
+			}
+			wantIn(t, output, c.want...)
+		})
+	}
+}
+
+// TestForbiddenNamespacesAreExplained runs the fleet where the kernel really refuses.
+func TestForbiddenNamespacesAreExplained(t *testing.T) {
+	for _, c := range []struct {
+		who  string
+		want []string
+	}{
+		{"user", []string{"does not let ordinary users make namespaces: ", "no space left on device", "what to do", "user.max_user_namespaces",
+			"kernel.unprivileged_userns_clone", "kernel.apparmor_restrict_unprivileged_userns", "run this as root"}},
+		{"root", []string{"does not let root make namespaces: ", "operation not permitted", "what to do", "CAP_SYS_ADMIN", "--privileged"}},
+	} {
+		t.Run(c.who, func(t *testing.T) {
+			s := newSite(t, true)
+			command := s.command(append([]string{"forbid", c.who, s.path("bin/outrigger")}, s.upArgs()...)...)
+			command.Path = s.path("bin/standin")
+			uid, gid := os.Geteuid(), os.Getegid()
+			if uid == 0 {
+				uid, gid = nobody, nobody
+			}
+			command.SysProcAttr = &syscall.SysProcAttr{
+				Setpgid: true, Cloneflags: syscall.CLONE_NEWUSER,
+				UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}},
+				GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: gid, Size: 1}},
+				Credential:  &syscall.Credential{NoSetGroups: true},
+			}
+			code, output := finish(t, command)
+			if code != 1 {
+				t.Errorf("exit code %d, want 1", code)
 			}
 			wantIn(t, output, c.want...)
 		})

@@ -24,6 +24,7 @@ func main() {
 	log.SetFlags(0)
 	parts := map[string]func(args []string) error{
 		"authority": authority, "service": service, "sidecar": sidecar, "proxy": proxy, "app": app, "broken": broken, "deaf": deaf,
+		"forbid": forbid,
 	}
 	if filepath.Base(os.Args[0]) == "envoy" {
 		fmt.Println("envoy  version: 0000000000000000000000000000000000000000/1.40.0/Clean/RELEASE/BoringSSL")
