@@ -4,6 +4,7 @@
 package load
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,9 @@ import (
 type Config struct {
 	URL    string
 	Header http.Header
+	// Wrong is what an answer with 200 must not say: a service behind the one that
+	// answers may have failed. Empty looks at no answer's words.
+	Wrong string
 	// Rate is requests per second.
 	Rate int
 	// Connections is how many requests may be under way at once. What is due while all
@@ -38,10 +42,13 @@ type Config struct {
 // maxFailures is how many failures are kept with their words.
 const maxFailures = 20
 
+// maxText bounds how much of a failure's answer is kept, in bytes.
+const maxText = 200
+
 // maxBody bounds how much of an answer is read, in bytes.
 const maxBody = 1 << 20
 
-// Failure is an answer other than 200, or none.
+// Failure is an answer other than 200, one with 200 that says Wrong, or none.
 type Failure struct {
 	At     time.Duration // since the start
 	Status int           // 0: no answer
@@ -54,6 +61,8 @@ type Result struct {
 	Status map[int]int
 	// Errors counts requests without an answer, by what was wrong.
 	Errors map[string]int
+	// Wrong counts answers with 200 that said Wrong.
+	Wrong int
 	// Unsent requests were due and could not be sent in time.
 	Unsent   int
 	Failures []Failure // the first ones
@@ -163,8 +172,8 @@ func (g *Generator) work(ctx context.Context, due <-chan time.Time) {
 	}
 }
 
-// send returns the status and, if it is not 200, the beginning of what came; for no
-// answer 0 and the error.
+// send returns the status and, if it is not 200 or the answer is wrong, the beginning of
+// what came; for no answer 0 and the error.
 func (g *Generator) send(ctx context.Context) (int, string) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, g.cfg.URL, nil)
 	if err != nil {
@@ -182,10 +191,13 @@ func (g *Generator) send(ctx context.Context) (int, string) {
 	if err != nil {
 		return 0, "read the answer: " + plain(err)
 	}
-	if response.StatusCode == http.StatusOK {
-		return http.StatusOK, ""
+	if wrong := g.cfg.Wrong; response.StatusCode == http.StatusOK {
+		if wrong == "" || !bytes.Contains(body, []byte(wrong)) {
+			return http.StatusOK, ""
+		}
+		return http.StatusOK, fmt.Sprintf("%q in %s", wrong, body[:min(len(body), maxText)])
 	}
-	return response.StatusCode, string(body[:min(len(body), 200)])
+	return response.StatusCode, string(body[:min(len(body), maxText)])
 }
 
 // plain takes addresses and ports out of an error, so that equal ones count together.
@@ -217,7 +229,11 @@ func (g *Generator) count(due time.Time, status int, text string) {
 	} else {
 		g.result.Status[status]++
 	}
-	if status != http.StatusOK && len(g.result.Failures) < maxFailures {
+	failed := status != http.StatusOK || text != ""
+	if failed && status == http.StatusOK {
+		g.result.Wrong++
+	}
+	if failed && len(g.result.Failures) < maxFailures {
 		g.result.Failures = append(g.result.Failures, Failure{At: now.Sub(g.began), Status: status, Text: text})
 	}
 }
@@ -242,12 +258,12 @@ func (r Result) Percentile(p float64) time.Duration {
 	return r.sorted[min(len(r.sorted)-1, int(float64(len(r.sorted))*p/100))]
 }
 
-// Clean is nil when every request was sent and answered with 200.
+// Clean is nil when every request was sent and answered with 200, and no answer wrong.
 func (r Result) Clean() error {
-	if r.Unsent == 0 && len(r.Errors) == 0 && r.Answered() == r.Status[http.StatusOK] && r.Answered() > 0 {
+	if r.Unsent == 0 && r.Wrong == 0 && len(r.Errors) == 0 && r.Answered() == r.Status[http.StatusOK] && r.Answered() > 0 {
 		return nil
 	}
-	return errors.New("not every request was answered with 200: " + r.String())
+	return errors.New("not every request was answered well: " + r.String())
 }
 
 // String is a summary for people.
@@ -260,6 +276,9 @@ func (r Result) String() string {
 	}
 	for _, what := range slices.Sorted(maps.Keys(r.Errors)) {
 		fmt.Fprintf(&text, ", %q: %d", what, r.Errors[what])
+	}
+	if r.Wrong > 0 {
+		fmt.Fprintf(&text, ", wrong: %d", r.Wrong)
 	}
 	if r.Unsent > 0 {
 		fmt.Fprintf(&text, ", not sent: %d", r.Unsent)

@@ -32,6 +32,32 @@ func TestCountsWhatCame(t *testing.T) {
 	}
 }
 
+func TestAWrongAnswerIsAFailure(t *testing.T) {
+	var calls atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if calls.Add(1)%10 == 0 {
+			w.Write([]byte("the service behind is away"))
+		}
+	}))
+	defer server.Close()
+	for _, c := range []struct {
+		wrong string
+		clean bool
+	}{{"is away", false}, {"is asleep", true}, {"", true}} {
+		calls.Store(0)
+		r := Start(t.Context(), Config{URL: server.URL, Wrong: c.wrong, Rate: 500, Connections: 8, Limit: time.Second}).Wait()
+		want := 0
+		if !c.clean {
+			want = r.Answered() / 10
+		}
+		if err := r.Clean(); r.Wrong != want || len(r.Failures) != min(want, maxFailures) || (err == nil) != c.clean {
+			t.Errorf("wrong is %q: %d wrong, %d kept, %v; want %d: %s", c.wrong, r.Wrong, len(r.Failures), err, want, r)
+		} else if err != nil && !strings.Contains(err.Error(), "the service behind is away") {
+			t.Errorf("Clean: got %v, want the server's words", err)
+		}
+	}
+}
+
 func TestAStallIsCharged(t *testing.T) {
 	release := make(chan struct{})
 	var first atomic.Bool
