@@ -53,12 +53,16 @@ func flip(i int) (service, document string) {
 }
 
 // TestE2E07Flips: 300 route changes in a row while at least 300 requests a second flow
-// through the ingress, and not one answer other than 200.
+// through the ingress, and not one answer other than 200, nor one without what ratings,
+// the last hop, should have said.
 func TestE2E07Flips(t *testing.T) {
 	s := common(t)
+	s.asksRatings(t)
 	loads := map[string]*load.Generator{}
-	for path, rate := range map[string]int{"/api/v1/products": flipRate + flipRate/10, "/api/v1/products/0/reviews": deepRate} {
-		loads[path] = load.Start(t.Context(), load.Config{URL: s.url + path, Rate: rate, Connections: 48, Limit: 4 * time.Minute})
+	for path, rate := range map[string]int{"/api/v1/products": flipRate + flipRate/10, deepPath: deepRate} {
+		loads[path] = load.Start(t.Context(), load.Config{
+			URL: s.url + path, Wrong: noRatings, Rate: rate, Connections: 48, Limit: 4 * time.Minute,
+		})
 		defer loads[path].Stop()
 	}
 	began := time.Now()

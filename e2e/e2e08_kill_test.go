@@ -18,11 +18,29 @@ import (
 // killRate is the load while parts are killed, in requests per second.
 const killRate = 100
 
-// underLoad does something while requests flow, and expects that none of them fails.
+// deepPath is answered with 200 also when ratings, the last hop, was not reached; the
+// answer says noRatings then.
+const deepPath = "/api/v1/products/0/reviews"
+
+// asksRatings expects that some of the requests for deepPath go all the way.
+func (s *site) asksRatings(t *testing.T) {
+	t.Helper()
+	eventually(t, settleLimit, func(ctx context.Context) error {
+		_, answer, err := s.reviews(ctx, "")
+		if err == nil && !strings.Contains(answer.Body, `"stars"`) {
+			err = fmt.Errorf("no stars, so that nobody asked ratings: %s", answer.Body)
+		}
+		return err
+	})
+}
+
+// underLoad does something while requests flow through all hops, and expects that none
+// of them fails, at whatever hop.
 func (s *site) underLoad(t *testing.T, do func(t *testing.T)) {
 	t.Helper()
+	s.asksRatings(t)
 	g := load.Start(t.Context(), load.Config{
-		URL: s.url + "/api/v1/products/0/reviews", Rate: killRate, Connections: 32, Limit: 4 * time.Minute,
+		URL: s.url + deepPath, Wrong: noRatings, Rate: killRate, Connections: 32, Limit: 4 * time.Minute,
 	})
 	defer g.Stop()
 	always(t, time.Second, func(context.Context) error {
@@ -68,6 +86,7 @@ func (s *site) changes(t *testing.T) {
 func TestE2E08KillPilot(t *testing.T) {
 	s := sturdy(t)
 	s.applyLive(t, s.sample("route-rule-all-v1"))
+	s.applyLive(t, s.sample("route-rule-reviews-v2"))
 	before := s.written(t)
 	s.underLoad(t, func(t *testing.T) { s.killed(t, "pilot") })
 	if diff := cmp.Diff(before, s.written(t)); diff != "" {

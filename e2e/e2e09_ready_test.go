@@ -146,6 +146,7 @@ func (s *site) testPilotFirst(t *testing.T) {
 
 func (s *site) testBusKilled(t *testing.T) {
 	s.applyLive(t, s.sample("route-rule-all-v1"))
+	s.applyLive(t, s.sample("route-rule-reviews-v2"))
 	before := s.written(t)
 	s.underLoad(t, func(t *testing.T) { s.killed(t, "nats") })
 	eventually(t, backLimit, s.busBack)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -129,6 +130,9 @@ func (s *site) review(ctx context.Context, address, host string) (reviewed, erro
 		err = json.Unmarshal([]byte(answer.Body), &doc)
 		if err == nil && doc.Pod == "" {
 			err = errors.New("nobody signed")
+		}
+		if err == nil && strings.Contains(answer.Body, noRatings) {
+			err = errors.New("the next hop failed")
 		}
 	}
 	if err != nil {
