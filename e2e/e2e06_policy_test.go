@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -34,6 +33,7 @@ func TestE2E06Policy(t *testing.T) {
 	}{
 		{"deny by label", s.testDeny}, {"whitelist", s.testWhitelist}, {"deny by header", s.testDenyHeader},
 		{"metric", s.testMetric}, {"gateway", s.testGateway}, {"log", s.testLogEntry}, {"no rule no question", s.testNoCost}, {"its own API", s.testMixerAPI},
+		{"mixer late", func(t *testing.T) { s.testInTime(t, r) }},
 		{"mixer away", func(t *testing.T) { s.testUnavailable(t, r) }},
 	} {
 		t.Run(part.name, func(t *testing.T) {
@@ -309,76 +309,5 @@ func (s *site) testNoCost(t *testing.T) {
 	check(t, s.gets(t.Context(), t, "reviews-v2", http.StatusOK, "ratings"))
 	if after, _, err := s.asked(t.Context()); err != nil || after != now+1 {
 		t.Errorf("one call that a rule concerns cost %d checks (%v), want 1", after-now, err)
-	}
-}
-
-// denyRule denies v3 the ratings, with words on what to do without mixer.
-func denyRule(unavailable, timeout string) string {
-	return fmt.Sprintf(`apiVersion: outrigger.dev/v1
-kind: Handler
-metadata: {name: deny-v3, namespace: default}
-spec: {adapter: denier, params: {status: {code: 7, message: Not allowed}}}
----
-apiVersion: outrigger.dev/v1
-kind: Instance
-metadata: {name: deny-v3, namespace: default}
-spec: {template: checknothing}
----
-apiVersion: outrigger.dev/v1
-kind: Rule
-metadata: {name: deny-v3, namespace: default}
-spec:
-  match: destination.labels["app"] == "ratings" && source.labels["version"] == "v3"
-  actions: [{handler: deny-v3, instances: [deny-v3]}]
-  onUnavailable: %s
-  timeout: %s
-`, unavailable, timeout)
-}
-
-// ways are how mixer can be away.
-func (s *site) ways(r *relay) map[string]struct{ away, back func(t *testing.T) } {
-	signal := func(sig syscall.Signal) func(t *testing.T) {
-		return func(t *testing.T) { must(s.Signal("mixer", sig))(t) }
-	}
-	return map[string]struct{ away, back func(t *testing.T) }{
-		"stopped": {
-			func(t *testing.T) { check(t, s.StopProcess(t.Context(), "mixer")) },
-			func(t *testing.T) { s.awaitAll(t, "mixer", s.StartProcess) },
-		},
-		"hanging":        {signal(syscall.SIGSTOP), signal(syscall.SIGCONT)},
-		"silent network": {func(*testing.T) { r.hush() }, r.restore},
-		"slow":           {func(*testing.T) { r.slow(time.Second) }, r.restore},
-		"no network":     {func(*testing.T) { r.cut() }, r.restore},
-	}
-}
-
-func (s *site) testUnavailable(t *testing.T, r *relay) {
-	for _, c := range []struct {
-		unavailable, timeout string
-		status               int
-		longest              time.Duration
-	}{
-		{"ALLOW", "200ms", http.StatusOK, 700 * time.Millisecond},
-		{"DENY", "400ms", http.StatusServiceUnavailable, 900 * time.Millisecond},
-	} {
-		s.applyLive(t, write(t, "unavailable.yaml", denyRule(c.unavailable, c.timeout)))
-		for name, way := range s.ways(r) {
-			t.Run(c.unavailable+" "+name, func(t *testing.T) {
-				normal := func(ctx context.Context) error {
-					return errors.Join(s.gets(ctx, t, "reviews-v2", http.StatusOK, "ratings"),
-						s.gets(ctx, t, "reviews-v3", http.StatusForbidden, "Not allowed"))
-				}
-				eventually(t, 10*time.Second, normal)
-				way.away(t)
-				for _, host := range []string{"reviews-v2", "reviews-v3"} {
-					answer, err := s.from(t.Context(), t, host, nil)
-					if err != nil || answer.Status != c.status || answer.Took > c.longest {
-						t.Errorf("%s: want %d within %v, got %d after %v: %v %s", host, c.status, c.longest, answer.Status, answer.Took, err, answer.Body)
-					}
-				}
-				way.back(t)
-				eventually(t, 15*time.Second, normal)
-			})
-		}
 	}
 }
