@@ -2,6 +2,7 @@ package limit_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"testing"
@@ -27,11 +28,24 @@ func (p pipes) Accept() (net.Conn, error) {
 
 func (p pipes) Close() error { close(p.conns); return nil }
 
-func (p pipes) dial() net.Conn {
+func (p pipes) dial() net.Conn { return p.dialFrom("10.77.1.1:1") }
+
+// dialFrom is a client at an address.
+func (p pipes) dialFrom(address string) net.Conn {
 	near, far := net.Pipe()
-	p.conns <- far
+	p.conns <- from{far, address}
 	return near
 }
+
+// from is a connection from an address.
+type from struct {
+	net.Conn
+	address string
+}
+
+func (f from) RemoteAddr() net.Addr { return f }
+func (f from) Network() string      { return "tcp" }
+func (f from) String() string       { return f.address }
 
 // serve echoes on every connection until the listener ends.
 func serve(l net.Listener) {
@@ -87,30 +101,63 @@ func TestTheConnectionOfLeastUseMakesRoom(t *testing.T) {
 	})
 }
 
-func TestOneInUseIsWaitedFor(t *testing.T) {
+func TestWhoHasMostGetsNoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := world(t, 1, time.Minute)
 		first := p.dial()
+		defer first.Close()
 		if err := say(first); err != nil {
 			t.Fatal(err)
 		}
-		begun := time.Now()
 		second := p.dial()
-		if err := say(second); err != nil || time.Since(begun) < time.Minute {
-			t.Errorf("second connection: %v after %v, want none before the first was idle for a minute", err, time.Since(begun))
+		if err := say(second); err == nil {
+			t.Error("a second connection of the address whose first is in use, and there is one place")
 		}
-		if err := say(first); err == nil {
-			t.Error("the first connection is still open")
+		if err := say(first); err != nil {
+			t.Errorf("the connection in use: %v", err)
 		}
-		begun = time.Now()
+		time.Sleep(time.Minute)
 		third := p.dial()
 		defer third.Close()
-		go func() {
-			time.Sleep(time.Second)
-			second.Close()
-		}()
-		if err := say(third); err != nil || time.Since(begun) != time.Second {
-			t.Errorf("third connection: %v after %v, want it at the end of the second", err, time.Since(begun))
+		if err := say(third); err != nil {
+			t.Errorf("a connection when the first is idle for a minute: %v", err)
+		}
+	})
+}
+
+func TestOneAddressKeepsNoOtherOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := world(t, 8, time.Minute)
+		var busy []net.Conn
+		for i := range 20 { // each says something, and so is in use for a minute
+			c := p.dialFrom(fmt.Sprint("10.77.1.1:", 1000+i))
+			defer c.Close()
+			if i < 8 {
+				busy = append(busy, c)
+			}
+			if err := say(c); (err == nil) != (i < 8) {
+				t.Errorf("connection %d of one address, and 8 places: %v", i, err)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		var others []net.Conn
+		for i := range 4 {
+			c := p.dialFrom(fmt.Sprintf("10.77.1.%d:1", 2+i))
+			defer c.Close()
+			others = append(others, c)
+			if err := say(c); err != nil {
+				t.Errorf("a connection of another address: %v", err)
+			}
+		}
+		for i, c := range busy {
+			if err, kept := say(c), i >= 4; (err == nil) != kept {
+				t.Errorf("connection %d of the address with the most: %v, want kept: %v", i, err, kept)
+			}
+		}
+		for _, c := range others {
+			if err := say(c); err != nil {
+				t.Errorf("a connection of another address, later: %v", err)
+			}
 		}
 	})
 }
@@ -130,8 +177,8 @@ func TestWhoSaysNothingKeepsNobodyOut(t *testing.T) {
 		begun := time.Now()
 		last := p.dial()
 		defer last.Close()
-		if err := say(last); err != nil || time.Since(begun) > 5*time.Second {
-			t.Errorf("after eight that say nothing, in two places: %v after %v, want a second for each pair", err, time.Since(begun))
+		if err := say(last); err != nil || time.Since(begun) > 0 {
+			t.Errorf("after eight that say nothing, in two places: %v after %v, want one of them to give way", err, time.Since(begun))
 		}
 		if err := say(used); err != nil {
 			t.Errorf("the connection in use: %v", err)

@@ -62,7 +62,7 @@ const (
 )
 
 // Limited bounds the connections of a port by TLS. When there are too many, those that
-// have been idle for a minute give way.
+// have been idle for a minute give way, or one of the address that has the most.
 func (c Config) Limited(l net.Listener) net.Listener {
 	n := c.Connections
 	if n <= 0 {
