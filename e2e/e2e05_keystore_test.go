@@ -188,8 +188,12 @@ func testProvided(t *testing.T) {
 		},
 	})
 	eventually(t, settleLimit, s.whole)
-	if bundle := must(s.Bundle(t.Context()))(t); !bytes.Contains([]byte(bundle), bytes.TrimSpace(ca.PEM)) {
+	bundle := must(s.Bundle(t.Context()))(t)
+	if !bytes.Contains([]byte(bundle), bytes.TrimSpace(ca.PEM)) {
 		t.Errorf("the mesh does not trust the operator's root but %s", bundle)
+	}
+	if now := s.again(t); now != bundle {
+		t.Error("after a restart of everything the authority is another one")
 	}
 	other := must(mesh.NewAuthority("somebody else's"))(t)
 	check(t, secretFile(filepath.Join(folder, "key.pem"), other.KeyPEM, citadelUID()))
@@ -231,11 +235,11 @@ func testVault(t *testing.T) {
 	})
 	t.Run("the key was rotated", func(t *testing.T) {
 		check(t, b.call(t.Context(), http.MethodPost, "transit/keys/"+baoKey+"/rotate", nil, nil))
-		s.fails(t, baoKey, "rotated")
+		s.fails(t, baoKey, "it was rotated")
 	})
 	t.Run("the key was deleted", func(t *testing.T) {
 		check(t, b.call(t.Context(), http.MethodPost, "transit/keys/"+baoKey+"/config", map[string]any{"deletion_allowed": true}, nil))
 		check(t, b.call(t.Context(), http.MethodDelete, "transit/keys/"+baoKey, nil, nil))
-		s.fails(t, baoKey)
+		s.fails(t, baoKey, "does not exist")
 	})
 }
