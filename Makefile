@@ -16,6 +16,8 @@ GO      := go
 TOOL    := $(GO) -C tools run
 MODULES := $(shell sed -n 's,^[[:space:]]*\./,,p' go.work 2>/dev/null)
 MAINS   := $(patsubst %/,%,$(sort $(dir $(wildcard services/*/cmd/*/*.go samples/*/cmd/*/*.go))))
+SOURCES := $(wildcard go.work $(filter-out e2e,$(MODULES)))
+BIN     := bin
 # ARGS are handed to outrigger up by "make run": make run ARGS="--ingress-port 9000", and to
 # the benchmark by "make bench": make bench ARGS="-quick -o json".
 ARGS    ?=
@@ -28,13 +30,15 @@ help: ## list what can be done
 setup: ## install every pinned part below .tools (run and test do this for what they use)
 	@$(TOOL) ./setup -root ..
 
+# A binary is named when it is missing or anything is newer: a word for who waits. What is
+# really to be done only go knows.
 build: ## build the services, the command line and the sample into bin
-	@mkdir -p bin
-	@set -e; for main in $(MAINS); do \
-		flags=; case $$main in */sidecar-agent) flags='-s -w';; esac; \
-		CGO_ENABLED=0 $(GO) build -C $$main -trimpath -ldflags "$$flags" -o $(CURDIR)/bin/ . ; \
+	@mkdir -p $(BIN)
+	@set -e; for main in $(MAINS) tools/outrigger; do \
+		name=$${main##*/}; flags=; case $$name in sidecar-agent) flags='-s -w';; esac; \
+		if [ ! -e $(BIN)/$$name ] || [ -n "$$(find $(SOURCES) -type f -newer $(BIN)/$$name -print -quit)" ]; then echo "  $$name"; fi; \
+		CGO_ENABLED=0 $(GO) build -C $$main -trimpath -ldflags "$$flags" -o $(abspath $(BIN))/ . ; \
 	done
-	@CGO_ENABLED=0 $(GO) build -C tools -trimpath -o $(CURDIR)/bin/ ./outrigger
 
 run: ## start the whole mesh on this machine; Ctrl-C stops all of it
 	@$(TOOL) ./setup -root .. -quiet run
