@@ -1,6 +1,7 @@
 package fleet_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/outrigger-mesh/outrigger/tools/outrigger/internal/fleet"
@@ -36,5 +37,11 @@ func TestLocalFleet(t *testing.T) {
 	}
 	if len(welcome.Try) != 3 {
 		t.Errorf("%d things to try, want three", len(welcome.Try))
+	}
+	note := strings.Join(welcome.Notes, " ")
+	for _, want := range []string{"/s/citadel-ca/authority.key", "protects copies of the sealed file only"} {
+		if !strings.Contains(note, want) {
+			t.Errorf("the note lacks %q: %s", want, note)
+		}
 	}
 }
