@@ -201,14 +201,23 @@ func TestE2E08KillSidecarAgents(t *testing.T) {
 	s.changes(t)
 }
 
-// TestE2E08RestartOfEverything: what had been accepted is there afterwards, and the
-// second start is ready within 15 s.
+// newcomer is a service that is first by name and was the last to get an address.
+const newcomer = "apiVersion: outrigger.dev/v1\nkind: Service\nmetadata: {name: a-newcomer, namespace: default}\n" +
+	"spec: {ports: [{name: http, number: 9080, protocol: HTTP}], selector: {app: reviews}}\n"
+
+// TestE2E08RestartOfEverything: Ctrl-C stops the whole mesh in time and leaves nothing,
+// what had been accepted is there afterwards, services at their addresses, and the second
+// start is ready within 15 s.
 func TestE2E08RestartOfEverything(t *testing.T) {
 	s := sturdy(t)
-	s.applyLive(t, s.samples("route-rule-all-v1", "route-rule-reviews-test-v2", "mixer-rule-request-count")...)
-	before := s.written(t)
 	s.spoilt = true // whatever happens, the next test gets a mesh that knows nothing of this
-	check(t, s.Stop())
+	s.applyLive(t, s.samples("route-rule-all-v1", "route-rule-reviews-test-v2", "mixer-rule-request-count")...)
+	s.applyLive(t, write(t, "newcomer.yaml", newcomer))
+	before, addresses := s.written(t), s.virtual(t)
+	if len(addresses) < 2 || addresses["Service/default/a-newcomer"] == "" {
+		t.Fatalf("services at addresses of their own: %v, want the newcomer among several", addresses)
+	}
+	s.stopsClean(t)
 	began := time.Now()
 	base := s.base
 	s.start(t)
@@ -219,6 +228,21 @@ func TestE2E08RestartOfEverything(t *testing.T) {
 	if diff := cmp.Diff(before, s.written(t)); diff != "" {
 		t.Errorf("objects after the restart (-before +after):\n%s", diff)
 	}
+	if diff := cmp.Diff(addresses, s.virtual(t)); diff != "" {
+		t.Errorf("addresses of services after the restart (-before +after):\n%s", diff)
+	}
 	check(t, s.showsStars(t.Context(), "", "v1", inRow))
 	check(t, s.showsStars(t.Context(), "jason", "v2", inRow))
+}
+
+// virtual are the services' own addresses.
+func (s *site) virtual(t *testing.T) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	for key, o := range s.registry(t) {
+		if o.Service != nil && o.Service.Address != "" {
+			found[key] = o.Service.Address
+		}
+	}
+	return found
 }
