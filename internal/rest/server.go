@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -48,6 +49,7 @@ type Server struct {
 	name string
 	cfg  rpc.Config
 	tls  *tls.Config
+	log  *slog.Logger
 	api  http.Handler
 	ops  http.Handler
 }
@@ -87,7 +89,7 @@ func NewServer(cfg rpc.Config, s *rpc.Server, tlsConfig *tls.Config, tel *teleme
 		root.Handle(path, own) // with other methods as well: it says which there are
 	}
 	return &Server{
-		name: s.Name(), cfg: cfg, tls: tlsConfig,
+		name: s.Name(), cfg: cfg, tls: tlsConfig, log: tel.Log,
 		api: otelhttp.NewHandler(proven(root), "rest", otelhttp.WithTracerProvider(tel.Tracers),
 			otelhttp.WithMeterProvider(tel.Meters), otelhttp.WithPropagators(tel.Propagator)),
 		ops: opsHandler(tel, api),
@@ -204,11 +206,11 @@ func (s *Server) serveTCP(ctx context.Context, addr, key string, h http.Handler,
 		return fmt.Errorf("%s: %w", key, err)
 	}
 	if cfg == nil {
-		return serve(ctx, limit.New(l, opsConnections, 0), h, opsIdle)
+		return s.serve(ctx, limit.New(l, opsConnections, 0), h, opsIdle)
 	}
 	cfg = cfg.Clone()
 	cfg.NextProtos = []string{"h2", "http/1.1"}
-	return serve(ctx, tls.NewListener(s.cfg.Limited(l), cfg), h, apiIdle)
+	return s.serve(ctx, tls.NewListener(s.cfg.Limited(l), cfg), h, apiIdle)
 }
 
 func (s *Server) serveSocket(ctx context.Context) error {
@@ -216,7 +218,7 @@ func (s *Server) serveSocket(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return serve(ctx, l, s.api, apiIdle)
+	return s.serve(ctx, l, s.api, apiIdle)
 }
 
 const (
@@ -228,13 +230,15 @@ const (
 )
 
 // serve serves until ctx ends. idle is how long a connection is kept between requests.
-func serve(ctx context.Context, l net.Listener, h http.Handler, idle time.Duration) error {
+func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler, idle time.Duration) error {
 	srv := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       time.Minute,
 		IdleTimeout:       idle,
 		MaxHeaderBytes:    64 << 10,
+		// A panic is among what it says.
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, localKey{}, rpc.IsLocal(c))
 		},

@@ -57,6 +57,7 @@ func (e *Exporter) Run(ctx context.Context) error {
 	s := &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+		ErrorLog: slog.NewLogLogger(e.log.Handler(), slog.LevelWarn),
 	}
 	failed := make(chan error, 1) // one server, one error
 	go func() { failed <- s.Serve(limit.New(l, maxConnections, time.Second)) }()
