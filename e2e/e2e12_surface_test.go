@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -45,7 +48,7 @@ func TestE2E12Surfaces(t *testing.T) {
 			s.testOps(t, service)
 			s.testREST(t, service, admin, workload)
 			s.testSocketAPI(t, service)
-			s.testLogs(t, service.name)
+			s.testLogs(t, service)
 			testProgram(t, s.root, service.name)
 		})
 	}
@@ -111,31 +114,55 @@ func (s *site) testSocketAPI(t *testing.T, service surface) {
 	}
 	var any map[string]any
 	check(t, s.Read(t.Context(), service.name, service.path, &any))
-	info := must(os.Stat(s.Socket(service.name, "rest")))(t)
-	if info.Mode().Perm() != 0o600 {
-		t.Errorf("the socket has mode %v, want 0600", info.Mode().Perm())
+	for _, kind := range []string{"rest", "grpc"} {
+		info := must(os.Stat(s.Socket(service.name, kind)))(t)
+		if info.Mode().Type() != os.ModeSocket || info.Mode().Perm() != 0o600 {
+			t.Errorf("the socket for %s has mode %v, want one with 0600", kind, info.Mode())
+		}
 	}
 }
 
-// testLogs expects lines of JSON that name the service.
-func (s *site) testLogs(t *testing.T, name string) {
+// testLogs expects that every line is JSON, says when, how bad and what, and names the
+// service, those too that a library writes of its own accord.
+func (s *site) testLogs(t *testing.T, service surface) {
+	name := service.name
+	s.babble(t, service.rest)
+	s.babble(t, service.grpc)
 	log := must(s.Log(name))(t)
-	named := 0
+	lines := 0
 	for line := range strings.Lines(log) {
+		lines++
 		var entry struct {
-			Service string `json:"service"`
-			Level   string `json:"level"`
-			Message string `json:"msg"`
+			Time    time.Time  `json:"time"`
+			Level   slog.Level `json:"level"`
+			Service string     `json:"service"`
+			Message string     `json:"msg"`
 		}
-		if json.Unmarshal([]byte(line), &entry) == nil && entry.Service == name && entry.Level != "" && entry.Message != "" {
-			named++
+		if err := json.Unmarshal([]byte(line), &entry); err != nil || entry.Time.IsZero() || entry.Service != name || entry.Message == "" {
+			t.Errorf("line %d of the log of %s is not structured (%v): %s", lines, name, err, brief(line))
 		}
 	}
-	if named == 0 {
-		t.Errorf("no structured line of %s in its log:\n%s", name, brief(log))
+	if lines == 0 {
+		t.Errorf("%s has logged nothing", name)
 	}
 	if strings.Contains(log, "PRIVATE KEY") {
 		t.Error("the log holds a private key")
+	}
+}
+
+// babble says to a port of the hub what is no TLS, and waits until it is hung up on.
+func (s *site) babble(t *testing.T, port string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), handshakeLimit)
+	defer cancel()
+	conn := must(must(s.Door("hub"))(t).Dial(ctx, "tcp", net.JoinHostPort(must(s.Snapshot())(t).Hub, port)))(t)
+	defer conn.Close()
+	end, _ := ctx.Deadline()
+	check(t, conn.SetDeadline(end))
+	must(conn.Write([]byte("this is no TLS\r\n\r\n")))(t)
+	_, err := io.Copy(io.Discard, conn)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("who speaks no TLS to port %s is not hung up on: %v", port, err)
 	}
 }
 
