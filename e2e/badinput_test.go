@@ -30,23 +30,23 @@ func TestBadInput(t *testing.T) {
 		{"unknown field", rule + "  wieght: 3\n", []string{":10:", "spec.wieght"}},
 		{"unknown field inside", strings.Replace(rule, "  - labels: {version: v1}", "  - {labels: {version: v1}, wieght: 3}", 1), []string{":9:", "spec.route[0].wieght"}},
 		{"weights that do not add up", strings.Replace(rule, "  - labels: {version: v1}\n",
-			"  - {labels: {version: v1}, weight: 50}\n  - {labels: {version: v2}, weight: 40}\n", 1), []string{"spec.route", "90", "100"}},
-		{"a weight below nothing", strings.Replace(rule, "labels: {version: v1}", "{labels: {version: v1}, weight: -1}", 1), []string{"weight"}},
-		{"a route to nowhere", strings.Replace(rule, "name: details}", "name: nowhere}", 1), []string{"spec.destination", "nowhere"}},
+			"  - {labels: {version: v1}, weight: 50}\n  - {labels: {version: v2}, weight: 40}\n", 1), []string{":8:", "spec.route: ", "add up to 90", "100"}},
+		{"a weight below nothing", strings.Replace(rule, "labels: {version: v1}", "{labels: {version: v1}, weight: -1}", 1), []string{":9:", "spec.route[0].weight"}},
+		{"a route to nowhere", strings.Replace(rule, "name: details}", "name: nowhere}", 1), []string{":5:", "spec.destination", "nowhere"}},
 		{"a rule without handler", "apiVersion: outrigger.dev/v1\nkind: Rule\nmetadata: {name: bad, namespace: default}\n" +
 			"spec:\n  actions: [{handler: nobody, instances: [nothing]}]\n", []string{":5:", "spec.actions[0]", "nobody"}},
 		{"an expression that is none", "apiVersion: outrigger.dev/v1\nkind: Rule\nmetadata: {name: bad, namespace: default}\n" +
 			"spec:\n  match: destination.labels[\n  actions: [{handler: h, instances: [i]}]\n", []string{":5:", "spec.match"}},
 		{"two objects with one name", rule + "---\n" + rule, []string{":13:", "twice", "bad"}},
-		{"a key twice", rule + "  precedence: 4\n", []string{"precedence", "twice"}},
+		{"a key twice", rule + "  precedence: 4\n", []string{":10:", "spec.precedence", "twice", "line 6"}},
 		{"text for a number", strings.Replace(rule, "precedence: 3", "precedence: many", 1), []string{":6:", "spec.precedence"}},
-		{"an old revision", strings.Replace(rule, "{name: bad,", "{revision: 1, name: reviews-default,", 1), []string{"revision"}},
-		{"no name", strings.Replace(rule, "name: bad, ", "", 1), []string{"metadata.name"}},
-		{"a name that cannot be one", strings.Replace(rule, "name: bad", "name: Bad_Name", 1), []string{"metadata.name", "Bad_Name"}},
-		{"no YAML", "apiVersion: [outrigger.dev/v1\nkind: }\n", []string{"bad.yaml"}},
-		{"binary rubbish", string(noise), []string{"bad.yaml"}},
-		{"ten megabytes", rule + "# " + strings.Repeat("x", 10<<20) + "\n", []string{"bad.yaml", "4"}},
-		{"a bomb of aliases", bomb(), []string{"bad.yaml"}},
+		{"an old revision", strings.Replace(rule, "{name: bad,", "{revision: 1, name: reviews-default,", 1), []string{":3:", "metadata.revision", "based on revision 1"}},
+		{"no name", strings.Replace(rule, "name: bad, ", "", 1), []string{":3:", "metadata.name: missing"}},
+		{"a name that cannot be one", strings.Replace(rule, "name: bad", "name: Bad_Name", 1), []string{":3:", "metadata.name", "Bad_Name"}},
+		{"no YAML", "apiVersion: [outrigger.dev/v1\nkind: }\n", []string{":2:", "not YAML or JSON"}},
+		{"binary rubbish", "kind: Rule\n\xff" + string(noise), []string{":2:1:", "not text"}},
+		{"ten megabytes", rule + "# " + strings.Repeat("x", 10<<20) + "\n", []string{":10:", "10.0 MiB", "at most 4.0 MiB"}},
+		{"a bomb of aliases", bomb(), []string{":1:", "a0: unknown field"}},
 		{"text after JSON", "{\"apiVersion\": \"outrigger.dev/v1\",\n\"kind\": \"Rule\"}\ntrailing", []string{":3:1:", "after the end"}},
 		{"no metadata", "apiVersion: outrigger.dev/v1\nkind: Rule\nspec: {}\n", []string{":2:", "metadata: missing"}},
 		{"deeper", "spec: " + strings.Repeat("[", 20000), []string{":1:", "levels deep"}},
@@ -175,25 +175,40 @@ func (s *site) testWholeBodies(t *testing.T) {
 	}
 }
 
+// testBrokenFile: the file, the line and the field that are wrong are named, and what
+// lies beside the file is not taken either, whichever way it comes.
 func (s *site) testBrokenFile(t *testing.T) {
 	folder := t.TempDir()
 	for i := range 3 {
 		check(t, os.WriteFile(filepath.Join(folder, fmt.Sprintf("%d.yaml", i)), []byte(testRule(fmt.Sprintf("good-%d", i))), 0o644))
 	}
-	check(t, os.WriteFile(filepath.Join(folder, "1a.yaml"), []byte("kind: [\n"), 0o644))
 	before := s.revision(t)
-	result := s.outrigger(t, "apply", "-f", folder)
-	if result.Code == 0 {
-		t.Errorf("it was taken: %s", result)
+	for _, c := range []struct {
+		text string
+		line int
+		want string // the field, or what is wrong with all of it
+	}{
+		{testRule("bad") + "  wieght: 3\n", 10, "spec.wieght"},
+		{"kind: [\n", 1, "not YAML or JSON"},
+	} {
+		check(t, os.WriteFile(filepath.Join(folder, "1a.yaml"), []byte(c.text), 0o644))
+		result := s.outrigger(t, "apply", "-f", folder)
+		if result.Code == 0 {
+			t.Errorf("it was taken: %s", result)
+		}
+		check(t, result.Expect(result.Code, fmt.Sprintf("1a.yaml:%d:", c.line), c.want))
+		body := map[string]any{"documents": []any{
+			map[string]any{"name": "good.yaml", "content": []byte(testRule("good"))}, map[string]any{"name": "x.yaml", "content": []byte(c.text)},
+		}}
+		answer := must(s.REST(context.WithoutCancel(t.Context()), "pilot", "POST", "/v1/objects:apply", body))(t)
+		for _, want := range []string{`"file":"x.yaml"`, fmt.Sprintf(`"line":%d`, c.line), c.want} {
+			// What writes the answer puts a space after a colon or not, at random.
+			if text := strings.ReplaceAll(answer.Body, `": `, `":`); answer.Status != 400 || !strings.Contains(text, want) {
+				t.Errorf("REST: want 400 with %s, got status %d: %s", want, answer.Status, answer.Body)
+			}
+		}
 	}
-	check(t, result.Expect(result.Code, "1a.yaml"))
 	if after := s.revision(t); after != before {
 		t.Errorf("revision %d became %d", before, after)
-	}
-	// By any other way in it is refused as well.
-	body := map[string]any{"documents": []any{map[string]any{"name": "x.yaml", "content": []byte("kind: [\n")}}}
-	answer := must(s.REST(context.WithoutCancel(t.Context()), "pilot", "POST", "/v1/objects:apply", body))(t)
-	if answer.Status != 400 || !strings.Contains(answer.Body, "x.yaml") {
-		t.Errorf("REST: status %d: %s", answer.Status, answer.Body)
 	}
 }
