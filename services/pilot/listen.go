@@ -59,7 +59,7 @@ func (p parts) listen(cfg Config, set parsed, tel *telemetry.Telemetry) (listene
 		Config: p.buses.config, Registry: p.buses.registry, Files: p.in.problems,
 	}))
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(grpcServer.GRPC(),
-		xds.New(xds.Config{Gateways: set.gateways, Trace: cfg.Mesh.Traces}, p.mesh, p.table, tel))
+		xds.New(xds.Config{Gateways: set.gateways, Trace: cfg.Mesh.Traces, AnyAddress: cfg.Mesh.AnyAddress}, p.mesh, p.table, tel))
 	restServer, err := rest.NewServer(cfg.Listen, grpcServer, p.own.ServerTLS(false), tel, rest.API{
 		Register: []rest.Register{
 			pilotv1.RegisterConfigServiceHandler, pilotv1.RegisterRegistryServiceHandler, pilotv1.RegisterStatusServiceHandler,

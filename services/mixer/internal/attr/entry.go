@@ -12,8 +12,9 @@ import (
 
 // Entry is an HTTP entry of Envoy's gRPC access log (HTTPAccessLogEntry) as it came.
 // Rules read a few of its sixty fields: decoding all of them costs more than the rules.
-// An attribute is read from it once, however many rules ask. What is malformed is absent.
-// It belongs to one goroutine.
+// An attribute is read from it once, however many rules ask. What is malformed is absent;
+// of a part that is there twice, which Envoy does not send, the last counts and nothing is
+// merged. It belongs to one goroutine.
 type Entry struct {
 	common, asked, answered []byte            // its parts
 	headers                 map[string]string // of the request, once they were read
@@ -39,12 +40,17 @@ func NewEntry(raw []byte) *Entry {
 func (e *Entry) Bag() *Bag { return &Bag{entry: e} }
 
 // LogParts takes a message of a stream of access logs apart (StreamAccessLogsMessage):
-// the encoded identifier, nil if there is none, and the HTTP entries.
-func LogParts(message []byte) (identifier []byte, entries [][]byte) {
+// the encoded identifier, nil if there is none, and the HTTP entries, one more than most
+// where there are more than that.
+func LogParts(message []byte, most int) (identifier []byte, entries [][]byte) {
 	if v, ok := find(message, streamIdentifier); ok {
 		identifier = v.bytes
 	}
-	each(message, streamEntries, func(entry []byte) { entries = append(entries, entry) })
+	each(message, streamEntries, func(entry []byte) {
+		if len(entries) <= most {
+			entries = append(entries, entry)
+		}
+	})
 	return identifier, entries
 }
 

@@ -165,6 +165,13 @@ func (s *Snapshot) Named(namespace, workload string) (*Workload, bool) {
 // Known reports whether any workload has the address.
 func (s *Snapshot) Known(address netip.Addr) bool { return len(s.byAddress[address.Unmap()]) > 0 }
 
+// Elsewhere reports whether address is that of others and not of w. One that nobody has
+// may be w's own, translated on the way.
+func (s *Snapshot) Elsewhere(w *Workload, address netip.Addr) bool {
+	there := s.byAddress[address.Unmap()]
+	return len(there) > 0 && !slices.Contains(there, w)
+}
+
 // Peer returns the workload that has the address and whose account is id's. If several
 // have both, none can be told from the others and none is returned.
 func (s *Snapshot) Peer(address netip.Addr, id spiffe.ID) (*Workload, bool) {

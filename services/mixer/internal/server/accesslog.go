@@ -94,7 +94,7 @@ func (l *AccessLog) stream(stream grpc.ServerStream) error {
 			return err
 		}
 		if len(msg.entries) > maxSets {
-			return fault.Invalid.Errorf("%d entries, at most %d are allowed", len(msg.entries), maxSets)
+			return fault.Invalid.Errorf("more entries than the %d that are allowed", maxSets)
 		}
 		if w, err = l.sender(ctx, w, msg.identifier); err != nil {
 			return err
@@ -122,7 +122,7 @@ func receive(stream grpc.ServerStream) (logMessage, error) {
 	if err := stream.RecvMsg(&whole); err != nil {
 		return logMessage{}, err
 	}
-	identifier, entries := attr.LogParts(whole.ProtoReflect().GetUnknown())
+	identifier, entries := attr.LogParts(whole.ProtoReflect().GetUnknown(), maxSets)
 	if identifier == nil {
 		return logMessage{entries: entries}, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/outrigger-mesh/outrigger/internal/fault"
 	"github.com/outrigger-mesh/outrigger/internal/limit"
 	"github.com/outrigger-mesh/outrigger/internal/rpc"
 	"github.com/outrigger-mesh/outrigger/internal/spiffe"
@@ -26,7 +27,7 @@ func TestAMessageHasSoManyEntriesAndNoMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := newMesh(t, documents)
-	for n, want := range map[int]string{maxSets: "", maxSets + 1: fmt.Sprintf("%d entries, at most %d", maxSets+1, maxSets)} {
+	for n, want := range map[int]string{maxSets: "", maxSets + 1: fmt.Sprintf("more entries than the %d", maxSets)} {
 		body := `{"node": "sidecar~10.77.1.4~ratings-v1.default~cluster.local", "log": "outrigger", "entries": [{}` + strings.Repeat(",{}", n-1) + "]}"
 		_, err := m.log(as(t.Context(), "bookinfo-ratings"), []byte(body))
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
@@ -102,6 +103,29 @@ func TestAHostThatSendsByManyStreamsWaitsForItself(t *testing.T) {
 			t.Errorf("then %s, want the other stream of busy", got)
 		}
 	})
+}
+
+func TestNobodySpeaksForAnotherOfItsAccount(t *testing.T) {
+	documents, err := os.ReadFile("testdata/bench.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMesh(t, documents)
+	id, err := spiffe.New("cluster.local", "default", "bookinfo-reviews")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{}
+	for address, want := range map[string]bool{
+		"10.77.1.2:4711": true,  // its own
+		"10.77.1.3:4711": false, // of reviews-v3
+		"10.77.9.9:4711": true,  // of nobody
+	} {
+		_, err := s.speaksFor(m.world.Snapshot(), rpc.Caller{ID: id, Address: address}, "reviews-v2.default")
+		if (err == nil) != want || err != nil && fault.Of(err) != fault.Denied {
+			t.Errorf("a call from %s for reviews-v2: %v, want it taken: %v", address, err, want)
+		}
+	}
 }
 
 func TestPausesAreLessThanHalfOfTheWait(t *testing.T) {

@@ -144,7 +144,8 @@ func sourceOf(snap *registry.Snapshot, address netip.Addr, user string) attr.Ove
 }
 
 // speaksFor finds the workload that a caller claims to be, "<workload>.<namespace>".
-// Errors: nobody knows it (yet), or its account is not the caller's.
+// Errors: nobody knows it (yet), its account is not the caller's, or the caller is where
+// another workload is, as one of the same account would be.
 func (s *Server) speaksFor(snap *registry.Snapshot, caller rpc.Caller, name string) (*registry.Workload, error) {
 	at := strings.LastIndexByte(name, '.')
 	if at < 0 {
@@ -156,6 +157,9 @@ func (s *Server) speaksFor(snap *registry.Snapshot, caller rpc.Caller, name stri
 	}
 	if !snap.Is(w, caller.ID) && !caller.Local {
 		return nil, fault.Denied.Errorf("workload %s does not belong to %s", name, caller)
+	}
+	if from, err := netip.ParseAddrPort(caller.Address); err == nil && snap.Elsewhere(w, from.Addr()) {
+		return nil, fault.Denied.Errorf("workload %s is not at %s, where the call comes from", name, from.Addr())
 	}
 	return w, nil
 }

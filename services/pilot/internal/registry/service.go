@@ -120,7 +120,7 @@ func checkAddress(address string, caller rpc.Caller, anyAddress bool) error {
 		return fault.Invalid.Errorf("address %q: want an IP address that others can reach", address)
 	}
 	if host, _, err := net.SplitHostPort(caller.Address); !anyAddress && !caller.Admin && (err != nil || host != a.String()) {
-		return fault.Denied.Errorf("address %s: registered from %s, want the address itself to register", a, caller.Address)
+		return fault.Denied.Errorf("address %s: the call comes from %s, want it from the address itself", a, caller.Address)
 	}
 	return nil
 }
@@ -188,9 +188,12 @@ func (s *Service) DeregisterWorkload(ctx context.Context, req *pilotv1.Deregiste
 	if !ok {
 		return nil, fault.NotFound.Errorf("%s is not registered", key)
 	}
-	account := e.Envelope.GetObject().GetWorkload().GetAccount()
-	if !caller.Admin && (caller.ID.Namespace() != key.Namespace || caller.ID.Account() != account) {
-		return nil, fault.Denied.Errorf("%s may not deregister %s of account %q", caller, key, account)
+	w := e.Envelope.GetObject().GetWorkload()
+	if !caller.Admin && (caller.ID.Namespace() != key.Namespace || caller.ID.Account() != w.GetAccount()) {
+		return nil, fault.Denied.Errorf("%s may not deregister %s of account %q", caller, key, w.GetAccount())
+	}
+	if err := checkAddress(w.GetAddress(), caller, s.cfg.AnyAddress); err != nil {
+		return nil, err
 	}
 	if e.Envelope.GetOrigin() != originAgent {
 		return nil, fault.Precondition.Errorf("%s comes from %s; change it there", key, e.Envelope.GetOrigin())

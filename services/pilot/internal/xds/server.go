@@ -7,6 +7,7 @@ package xds
 import (
 	"context"
 	"log/slog"
+	"net"
 	"time"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
@@ -33,6 +34,8 @@ type Config struct {
 	Gateways map[translate.Role]spiffe.ID
 	// Trace is set if proxies have a trace collector.
 	Trace bool
+	// AnyAddress lets a sidecar call from an address that is not its node's.
+	AnyAddress bool
 }
 
 // Server implements AggregatedDiscoveryService.
@@ -127,10 +130,11 @@ func receive(ctx context.Context, w wire) (in <-chan message, ended <-chan error
 }
 
 // connect checks that the proxy is who it says: its node must be of the namespace and
-// account in its certificate.
+// account in its certificate, and a sidecar's at the address that it calls from.
 func (s *Server) connect(ctx context.Context, w wire, n node) (*conn, error) {
-	id := rpc.CallerFrom(ctx).ID
-	if err := s.admit(n, id); err != nil {
+	caller := rpc.CallerFrom(ctx)
+	id := caller.ID
+	if err := s.admit(n, caller); err != nil {
 		s.stats.refused(ctx)
 		s.log.Warn("proxy refused", telemetry.Proxy(n.name), telemetry.Peer(id.String()), "error", err)
 		return nil, err
@@ -149,16 +153,35 @@ func (s *Server) connect(ctx context.Context, w wire, n node) (*conn, error) {
 	return c, nil
 }
 
-func (s *Server) admit(n node, id spiffe.ID) error {
+func (s *Server) admit(n node, caller rpc.Caller) error {
+	id := caller.ID
 	switch {
 	case n.name == "" || n.namespace == "":
 		return fault.Invalid.Errorf("node metadata: NAME and NAMESPACE are needed")
 	case n.namespace != id.Namespace() || n.account != id.Account():
 		return fault.Denied.Errorf("node says it is of account %s/%s, its certificate is of %s", n.namespace, n.account, id)
 	case n.role == translate.Sidecar:
-		return nil
+		return s.admitSidecar(n, caller)
 	case s.cfg.Gateways[n.role] != id || id.IsZero():
 		return fault.Denied.Errorf("%s may not be a gateway of role %q", id, n.role)
+	}
+	return nil
+}
+
+// admitSidecar refuses the name of a workload that another account has registered, and a
+// place where the caller is not: who waits for proxies would wait for that one and look
+// for it there.
+func (s *Server) admitSidecar(n node, caller rpc.Caller) error {
+	if host, _, err := net.SplitHostPort(caller.Address); !s.cfg.AnyAddress && (err != nil || host != n.address) {
+		return fault.Denied.Errorf("node says it is at %s, and calls from %s", n.address, caller.Address)
+	}
+	set := s.sets.Current()
+	if set == nil {
+		return nil
+	}
+	ref := model.Ref{Kind: "Workload", Namespace: n.namespace, Name: n.name}
+	if w := set.Snapshot.Workloads[ref]; w != nil && w.Leased && w.Account != caller.ID {
+		return fault.Denied.Errorf("%s is registered by %s, the node's certificate is of %s", ref, w.Account, caller.ID)
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/outrigger-mesh/outrigger/internal/rpc"
@@ -38,6 +39,7 @@ func (f *feed) Current() *translate.Set { f.mu.Lock(); defer f.mu.Unlock(); retu
 
 func (f *feed) Changed() <-chan struct{} { f.mu.Lock(); defer f.mu.Unlock(); return f.changed }
 
+// put has services, and the workload theirs-1 that account b has registered.
 func (f *feed) put(revision uint64, services ...string) {
 	in := model.Input{Settings: model.Settings{Domain: "cluster.local", TrustDomain: "cluster.local"}, Revision: revision}
 	for _, name := range services {
@@ -48,6 +50,10 @@ func (f *feed) put(revision uint64, services ...string) {
 			}},
 		})
 	}
+	in.Registry = append(in.Registry, &configv1.Object{
+		Kind: "Workload", Metadata: &configv1.Metadata{Name: "theirs-1", Namespace: "default", Revision: 1},
+		Spec: &configv1.Object_Workload{Workload: &configv1.Workload{Address: "10.0.0.2", Account: "b", Lease: durationpb.New(time.Minute)}},
+	})
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.set = translate.NewSet(model.Build(in), translate.Mesh{}, f.set)
@@ -71,7 +77,7 @@ func open(t *testing.T) (*feed, *table.Table, discoveryv3.AggregatedDiscoverySer
 	}
 	f, tab := &feed{changed: make(chan struct{})}, table.NewTable()
 	srv := grpc.NewServer(grpc.StreamInterceptor(func(s any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-		err := next(s, &caller{ss, rpc.WithCaller(ss.Context(), rpc.Caller{ID: id})})
+		err := next(s, &caller{ss, rpc.WithCaller(ss.Context(), rpc.Caller{ID: id, Address: "10.0.0.1:4711"})})
 		if err != nil {
 			return rpc.Status(err).Err()
 		}
@@ -96,6 +102,12 @@ func nodeFor(account, role string) *corev3.Node {
 		meta[k] = structpb.NewStringValue(v)
 	}
 	return &corev3.Node{Id: role + "~10.0.0.1~a-1.default~cluster.local", Metadata: &structpb.Struct{Fields: meta}}
+}
+
+// named changes the name that a node says.
+func named(n *corev3.Node, name string) *corev3.Node {
+	n.GetMetadata().GetFields()["NAME"] = structpb.NewStringValue(name)
+	return n
 }
 
 func deadline(t *testing.T) context.Context {
@@ -234,6 +246,8 @@ func TestWhoIsRefused(t *testing.T) {
 		"a gateway by itself":      nodeFor("a", "ingress"),
 		"a role that is not there": nodeFor("a", "king"),
 		"nobody":                   {},
+		"another's name":           named(nodeFor("a", "sidecar"), "theirs-1"),
+		"another's address":        {Id: "sidecar~10.0.0.2~a-1.default~cluster.local", Metadata: nodeFor("a", "sidecar").GetMetadata()},
 	} {
 		ss, err := client.DeltaAggregatedResources(deadline(t))
 		if err != nil {
