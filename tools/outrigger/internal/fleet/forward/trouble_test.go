@@ -151,6 +151,7 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 		d.Places = 4
 		run(t, d)
 		used := dial(t, front.Addr())
+		begun := time.Now()
 		var idle []net.Conn
 		for range d.Places - 1 {
 			conn := dial(t, front.Addr())
@@ -177,12 +178,11 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 				}
 			}
 		}()
-		begun := time.Now()
 		if err := say(dial(t, front.Addr())); err != nil {
 			t.Errorf("new connection while idle ones have all places: %v", err)
 		}
-		if took := time.Since(begun); took < time.Second {
-			t.Errorf("an idle connection gave way after %v, want some seconds", took)
+		if took := time.Since(begun); took < 4*time.Second {
+			t.Errorf("an idle connection gave way %v after it was used or sooner, want 5 s", took)
 		}
 		close(stop)
 		if err := <-stayed; err != nil {
@@ -210,12 +210,8 @@ func TestConnectionsThatAreNeverUsedKeepNobodyOutForLong(t *testing.T) {
 	for range 4 * d.Places {
 		dial(t, front.Addr())
 	}
-	begun := time.Now()
 	if err := say(dial(t, front.Addr())); err != nil {
 		t.Errorf("connection after %d that are not used: %v", 4*d.Places, err)
-	}
-	if took := time.Since(begun); took > 4500*time.Millisecond {
-		t.Errorf("it took %v, want less than used ones are kept for", took)
 	}
 }
 
