@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -83,20 +82,46 @@ func waitedFor(version string) string {
 	return strings.Replace(testRule(detailsRule.Name), "{exact: "+detailsRule.Name+"}", "{exact: "+version+"}", 1)
 }
 
+// on is how `apply` says that an object is in force on n proxies.
+func on(n int) string { return fmt.Sprintf("in force on %d proxies (", n) }
+
+// holders are the proxies whose own configuration has a text in it.
+func (s *site) holders(t *testing.T, text string) []string {
+	t.Helper()
+	var found []string
+	for _, p := range must(s.status(t.Context()))(t).Proxies {
+		host, _, _ := strings.Cut(p.Name, ".")
+		if strings.Contains(must(s.Envoy(host).Get(t.Context(), "/config_dump"))(t), text) {
+			found = append(found, p.Name)
+		}
+	}
+	return found
+}
+
 func (s *site) testWaitCounts(t *testing.T) {
 	result := s.applyLive(t, write(t, "waited.yaml", testRule(detailsRule.Name)))
 	n := s.interested(t, detailsRule)
+	check(t, result.Expect(0, on(n)))
+	if have := s.holders(t, detailsRule.Name); len(have) != n {
+		t.Errorf("the rule is in force on %d proxies, and %d have it: %v", n, len(have), have)
+	}
 	sidecars := 0
 	for _, host := range must(s.Snapshot())(t).Hosts {
 		if host.Sidecar {
 			sidecars++
 		}
 	}
-	if n < sidecars || n > sidecars+2 {
-		t.Errorf("%d proxies use the rule; the fleet has %d sidecars and two gateways", n, sidecars)
+	if n != sidecars {
+		t.Errorf("%d proxies use the rule; who may call details are the %d sidecars", n, sidecars)
 	}
-	if !strings.Contains(result.Stdout+result.Stderr, strconv.Itoa(n)) {
-		t.Errorf("want %d in what is printed: %s", n, result)
+	told := false
+	for _, o := range must(s.status(t.Context()))(t).Objects {
+		if o.Ref == detailsRule {
+			told = o.Interested == n && o.Live == n
+		}
+	}
+	if !told {
+		t.Errorf("%v is in force on %d proxies; pilot's status says otherwise", detailsRule, n)
 	}
 	// In force means in force: the proxy of a caller acts on it at once.
 	s.applyLive(t, s.sample("route-rule-reviews-v3"))
@@ -147,9 +172,12 @@ func (s *site) freeze(t *testing.T, host string) (thaw func()) {
 }
 
 func (s *site) testWaitMissing(t *testing.T) {
+	s.applyLive(t, write(t, "before.yaml", waitedFor("zeroth")))
+	all := s.interested(t, detailsRule)
 	thaw := s.freeze(t, "details-v1")
 	file := write(t, "waited.yaml", waitedFor("first"))
-	result := s.expect(t, exitMissing, []string{"details-v1"}, "apply", "--wait", "--timeout", "2s", "-f", file)
+	want := []string{"missing: details-v1", fmt.Sprintf("in force on %d of %d proxies", all-1, all)}
+	result := s.expect(t, exitMissing, want, "apply", "--wait", "--timeout", "2s", "-f", file)
 	if result.Took < 2*time.Second || result.Took > 8*time.Second {
 		t.Errorf("--timeout 2s: took %v", result.Took)
 	}
@@ -177,6 +205,8 @@ func (s *site) background(t *testing.T, file string) <-chan mesh.Result {
 }
 
 func (s *site) testWaitGoes(t *testing.T) {
+	s.applyLive(t, write(t, "before.yaml", waitedFor("before")))
+	all := s.interested(t, detailsRule)
 	pid := must(s.EnvoyPID(t.Context(), "details-v1"))(t)
 	s.freeze(t, "details-v1")
 	// An Envoy that does not answer cannot be asked to end either.
@@ -203,7 +233,7 @@ func (s *site) testWaitGoes(t *testing.T) {
 	kill()
 	select {
 	case result := <-done:
-		check(t, result.Expect(0))
+		check(t, result.Expect(0, on(all-1)))
 	case <-time.After(60 * time.Second):
 		t.Fatal("a proxy that has gone is still waited for")
 	}
