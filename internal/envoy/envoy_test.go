@@ -153,8 +153,8 @@ func TestEnvoyThatIsTakenOverAndNotReadyIsKnownInTheEnd(t *testing.T) {
 	begun := time.Now()
 	p.run(0)
 	p.known(func(waiting string) bool { return waiting == "Envoy: clusters from pilot" })
-	if took := time.Since(begun); took < 4*time.Second || took > 9*time.Second {
-		t.Errorf("known after %s, want about 5s", took)
+	if took := time.Since(begun); took < 4*time.Second { // a busy machine only makes it longer
+		t.Errorf("known after %s, want that it is given 5s", took)
 	}
 	if now, starts := p.process.PID(); now != pid || starts != 0 {
 		t.Errorf("process %d after %d starts, want %d after 0", now, starts, pid)
