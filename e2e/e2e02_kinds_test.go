@@ -13,9 +13,25 @@ import (
 	"github.com/outrigger-mesh/outrigger/e2e/mesh"
 )
 
-// snake rewrites the keys of a document that Istio spelt in two ways.
-var snake = strings.NewReplacer("httpFault", "http_fault", "fixedDelay", "fixed_delay",
-	"httpReqTimeout", "http_req_timeout", "simpleTimeout", "simple_timeout", "outputAsJson", "output_as_json")
+// spellings are keys of Istio's documents as they are spelt with capitals and without.
+var spellings = []string{
+	"httpFault", "http_fault", "fixedDelay", "fixed_delay", "httpStatus", "http_status",
+	"httpReqTimeout", "http_req_timeout", "simpleTimeout", "simple_timeout",
+	"outputAsJson", "output_as_json", "severityLevels", "severity_levels", "logStream", "log_stream",
+	"instanceName", "instance_name", "labelNames", "label_names", "valueType", "value_type",
+	"validDuration", "valid_duration", "validUseCount", "valid_use_count", "entryType", "entry_type",
+	"monitoredResourceType", "monitored_resource_type",
+}
+
+// spelt writes the keys of a document in both ways.
+func spelt(text string) []string {
+	var toSnake, toCamel []string
+	for i := 0; i < len(spellings); i += 2 {
+		camel, snake := spellings[i]+":", spellings[i+1]+":"
+		toSnake, toCamel = append(toSnake, camel, snake), append(toCamel, snake, camel)
+	}
+	return []string{strings.NewReplacer(toSnake...).Replace(text), strings.NewReplacer(toCamel...).Replace(text)}
+}
 
 func (s *site) testIstio(t *testing.T) {
 	files := must(filepath.Glob(s.root.Path("samples", "bookinfo", "istio", "*.yaml")))(t)
@@ -30,13 +46,7 @@ func (s *site) testIstio(t *testing.T) {
 			t.Errorf("%s: get prints no objects: %s", name, result)
 		}
 		text := string(must(os.ReadFile(file))(t))
-		if other := snake.Replace(text); other != text {
-			revision := s.revision(t)
-			s.apply(t, write(t, "snake-"+name, other))
-			if now := s.revision(t); now != revision {
-				t.Errorf("%s: the other spelling of keys changed the object", name)
-			}
-		}
+		s.sameSpelt(t, name, text)
 		s.expect(t, 0, nil, "delete", "-f", file)
 	}
 	broken := `apiVersion: config.istio.io/v1alpha2
@@ -51,6 +61,102 @@ spec:
 		t.Errorf("a broken expression was accepted: %s", result)
 	}
 	check(t, result.Expect(result.Code, "broken.yaml", ":5:", "spec.match"))
+}
+
+// sameSpelt expects that an object that was applied is the same with its keys spelt in
+// the one way and in the other.
+func (s *site) sameSpelt(t *testing.T, name, text string) {
+	t.Helper()
+	revision := s.revision(t)
+	for _, other := range spelt(text) {
+		s.apply(t, write(t, name, other))
+		if now := s.revision(t); now != revision {
+			t.Errorf("%s: another spelling of keys changed an object:\n%s", name, other)
+		}
+	}
+}
+
+// istioRest has the kinds of Istio that no file of the sample has, and keys that none has.
+const istioRest = `apiVersion: config.istio.io/v1alpha2
+kind: attributemanifest
+metadata: {name: e2e, namespace: default}
+spec:
+  attributes:
+    e2e.size: {value_type: INT64}
+---
+apiVersion: config.istio.io/v1alpha2
+kind: noop
+metadata: {name: quiet, namespace: default}
+spec: {}
+---
+apiVersion: config.istio.io/v1alpha2
+kind: reportnothing
+metadata: {name: seen, namespace: default}
+spec: {}
+---
+apiVersion: config.istio.io/v1alpha2
+kind: checknothing
+metadata: {name: asked, namespace: default}
+spec: {}
+---
+apiVersion: config.istio.io/v1alpha2
+kind: denier
+metadata: {name: never, namespace: default}
+spec:
+  status: {code: 7, message: never}
+  validDuration: 3s
+  valid_use_count: 7
+---
+apiVersion: config.istio.io/v1alpha2
+kind: listchecker
+metadata: {name: never, namespace: default}
+spec:
+  overrides: [v1]
+  entryType: REGEX
+---
+apiVersion: config.istio.io/v1alpha2
+kind: rule
+metadata: {name: quiet, namespace: default}
+spec:
+  match: destination.labels["app"] == "productpage" && (e2e.size | 0) == 0
+  actions:
+  - handler: quiet.noop
+    instances: [seen.reportnothing, asked.checknothing]
+`
+
+// testIstioRest: what Istio's noop is given reaches it, by an attribute that only the
+// manifest makes known.
+func (s *site) testIstioRest(t *testing.T) {
+	manifest, rest, _ := strings.Cut(istioRest, "---\n")
+	if result := s.outrigger(t, "apply", "-f", write(t, "rest.yaml", rest)); result.Code == 0 || !strings.Contains(result.Stderr, "e2e.size") {
+		t.Errorf("without the manifest e2e.size is not refused: %s", result)
+	}
+	file := write(t, "rest.yaml", manifest+"---\n"+rest)
+	s.applyLive(t, file)
+	for kind, name := range map[string]string{
+		"attributemanifest": "e2e", "noop": "quiet", "reportnothing": "seen", "checknothing": "asked", "denier": "never", "listchecker": "never",
+	} {
+		s.expect(t, 0, []string{"config.istio.io/v1alpha2", "name: " + name}, "get", kind, name, "-o", "yaml")
+	}
+	s.sameSpelt(t, "rest.yaml", istioRest)
+	eventually(t, acts, func(ctx context.Context) error {
+		if err := first(s.page(ctx, "")); err != nil {
+			return err
+		}
+		var st struct {
+			Handlers []struct{ Name, Adapter, Calls, Errors string }
+		}
+		if err := s.Read(ctx, "mixer", "/v1/status", &st); err != nil {
+			return err
+		}
+		for _, h := range st.Handlers {
+			if h.Adapter == "noop" && h.Calls != "" && h.Errors == "" {
+				return nil
+			}
+		}
+		return fmt.Errorf("mixer should have called a noop: %+v", st.Handlers)
+	})
+	s.expect(t, 0, nil, "delete", "-f", file)
 }
 
 // notYet are fields of RouteRule that nothing acts on.

@@ -27,9 +27,13 @@ func TestE2E02Objects(t *testing.T) {
 	t.Run("REST", s.testObjectsREST)
 	t.Run("gRPC", s.testObjectsGRPC)
 	t.Run("every kind", s.testKinds)
+	t.Run("every kind by REST", s.testKindsREST)
+	t.Run("every kind by gRPC", s.testKindsGRPC)
+	t.Run("every kind in a folder", s.testKindsFolder)
 	t.Run("all or nothing", s.testAllOrNothing)
 	t.Run("more than a thousand", s.testTooMany)
 	t.Run("as Istio wrote them", s.testIstio)
+	t.Run("what else Istio wrote", s.testIstioRest)
 	t.Run("what does not act yet", s.testNotYet)
 	t.Run("watched folder", s.testFolder)
 	t.Run("header match", s.testHeaderMatch)
@@ -160,6 +164,9 @@ func (s *site) testObjectsGRPC(t *testing.T) {
 	}
 	refs := []*configv1.ObjectRef{{Kind: "RouteRule", Namespace: "default", Name: "by-grpc"}}
 	must(client.Delete(ctx, &pilotv1.DeleteRequest{Refs: refs}))(t)
+	if _, err := client.Get(ctx, get); grpcstatus.Code(err) != codes.NotFound {
+		t.Errorf("after it was deleted: got %v, want NotFound", err)
+	}
 }
 
 // everyKind is one object of each kind, that work together.
