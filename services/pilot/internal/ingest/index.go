@@ -15,6 +15,7 @@ type index struct {
 	ways      map[string][]model.Ref // services by host and path at the ingress
 	workloads map[string][]model.Ref // by address
 	near      map[string][]*configv1.Workload
+	within    map[string][]model.Ref // services by namespace
 	open      map[string][]model.Ref // services that name no accounts and stay as they are
 	external  map[string][]model.Ref // services by host name outside of the mesh
 	metrics   map[string]metric      // who exports a name first
@@ -24,11 +25,12 @@ type index struct {
 func (c *checker) lookup() {
 	c.index = index{
 		services: map[string][]model.Ref{}, ways: map[string][]model.Ref{}, workloads: map[string][]model.Ref{},
-		near: map[string][]*configv1.Workload{}, open: map[string][]model.Ref{}, external: map[string][]model.Ref{},
+		near: map[string][]*configv1.Workload{}, within: map[string][]model.Ref{}, open: map[string][]model.Ref{}, external: map[string][]model.Ref{},
 		metrics: c.exporters(),
 	}
 	for _, ref := range sortedRefs(c.next) {
 		if s := c.next[ref].GetService(); s != nil {
+			c.index.within[ref.Namespace] = append(c.index.within[ref.Namespace], ref)
 			if a := cmp.Or(s.GetAddress(), c.view[ref].Address); a != "" {
 				c.index.services[a] = append(c.index.services[a], ref)
 			}

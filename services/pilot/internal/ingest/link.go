@@ -29,9 +29,11 @@ func (c *checker) link(o *configv1.Object, say, warn report) {
 	case *configv1.Object_Service:
 		c.linkService(o, spec.Service, say)
 		c.linkAccounts(o, spec.Service, warn)
+		c.linkProtocols(o, spec.Service, say)
 	case *configv1.Object_Workload:
 		c.linkWorkload(o, warn)
 		c.linkAccount(o, warn)
+		c.linkPorts(o, warn)
 	}
 }
 

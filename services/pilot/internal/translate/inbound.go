@@ -27,18 +27,22 @@ type served struct {
 }
 
 // servedBy lists the ports of a workload with the services behind each. The protocol of
-// the first service counts.
+// the first service counts, but services that speak HTTP come before all others: one of
+// another protocol must not switch off the rules about their requests.
 func (s *Set) servedBy(w *model.Workload) []served {
 	var out []served
 	for _, svc := range s.Snapshot.ServicesOf(w) {
 		for _, p := range svc.Ports {
 			n := w.TargetPort(p)
 			i := slices.IndexFunc(out, func(x served) bool { return x.number == n })
-			if i < 0 {
-				out = append(out, served{number: n, port: p})
-				i = len(out) - 1
+			switch {
+			case i < 0:
+				out = append(out, served{number: n, port: p, services: []*model.Service{svc}})
+			case p.HTTP() && !out[i].port.HTTP():
+				out[i] = served{number: n, port: p, services: []*model.Service{svc}}
+			case p.HTTP() == out[i].port.HTTP():
+				out[i].services = append(out[i].services, svc)
 			}
-			out[i].services = append(out[i].services, svc)
 		}
 	}
 	slices.SortFunc(out, func(a, b served) int { return int(a.number) - int(b.number) })
