@@ -45,6 +45,7 @@ type doorRequest struct {
 	Op      string        `json:"op"`
 	Network string        `json:"network,omitempty"`
 	Address string        `json:"address,omitempty"`
+	From    string        `json:"from,omitempty"`
 	Within  time.Duration `json:"within,omitempty"`
 }
 
@@ -165,11 +166,16 @@ const dialLimit = 5 * time.Second
 // Dial connects from where the door leads to. Names are not looked up there: address
 // holds an IP address, or is the path of a Unix socket.
 func (d *Door) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return d.DialFrom(ctx, "", network, address)
+}
+
+// DialFrom is Dial from an address of one's own, "" for any: an IP address, for TCP.
+func (d *Door) DialFrom(ctx context.Context, from, network, address string) (net.Conn, error) {
 	within := dialLimit
 	if deadline, ok := ctx.Deadline(); ok {
 		within = min(within, time.Until(deadline))
 	}
-	file, err := d.ask(doorRequest{Op: opDial, Network: network, Address: address, Within: within})
+	file, err := d.ask(doorRequest{Op: opDial, Network: network, Address: address, From: from, Within: within})
 	if err != nil {
 		return nil, err
 	}

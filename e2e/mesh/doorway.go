@@ -68,6 +68,9 @@ func open(r doorRequest) (*os.File, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), r.Within)
 		defer cancel()
 		var dialer net.Dialer
+		if r.From != "" {
+			dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(r.From)}
+		}
 		conn, err := dialer.DialContext(ctx, r.Network, r.Address)
 		if err != nil {
 			return nil, err
