@@ -50,6 +50,17 @@ func (a *Admin) Info(ctx context.Context) (Info, error) {
 	return info, nil
 }
 
+// Live asks /ready whether Envoy is LIVE: the smallest question there is.
+func (a *Admin) Live(ctx context.Context) (bool, error) {
+	live := false
+	err := a.get(ctx, "/ready", func(body io.Reader) error {
+		word, err := io.ReadAll(io.LimitReader(body, maxWord))
+		live = strings.TrimSpace(string(word)) == "LIVE"
+		return err // get says of what
+	})
+	return live, err
+}
+
 // Listener is one that accepts connections.
 type Listener struct {
 	Name    string
@@ -208,6 +219,7 @@ func (a *Admin) Process(ctx context.Context) (int, error) {
 
 const (
 	adminTimeout = 5 * time.Second
+	maxWord      = 64       // /ready
 	maxDocument  = 1 << 20  // /server_info and /listeners
 	maxBody      = 64 << 20 // /certs and /stats, read as a stream
 )

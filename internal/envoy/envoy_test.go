@@ -180,6 +180,26 @@ func TestEnvoyThatDiesIsStartedAgain(t *testing.T) {
 	}
 }
 
+func TestHungEnvoyIsNotReadyUntilItGoesOn(t *testing.T) {
+	p := newProxy(t)
+	p.run(0)
+	p.pilot.Set(p.world(1))
+	p.wait("")
+	pid, _ := p.process.PID()
+	for _, step := range []struct {
+		signal syscall.Signal
+		want   string
+	}{{syscall.SIGSTOP, "Envoy: it does not answer"}, {syscall.SIGCONT, ""}} {
+		if err := syscall.Kill(pid, step.signal); err != nil {
+			t.Fatal(err)
+		}
+		p.wait(step.want)
+	}
+	if now, starts := p.process.PID(); now != pid || starts != 1 {
+		t.Errorf("process %d after %d starts, want %d after 1", now, starts, pid)
+	}
+}
+
 func TestStopLetsConnectionsEnd(t *testing.T) {
 	p := newProxy(t)
 	stop := p.run(10 * time.Second)

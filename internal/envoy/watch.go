@@ -9,7 +9,7 @@ import (
 
 // Watch asks Envoy again and again whether it is ready, and keeps the answer.
 type Watch struct {
-	admin   *Admin
+	admin   asker
 	process *Process
 	want    Wanted
 	log     *slog.Logger
@@ -21,6 +21,16 @@ type Watch struct {
 	known   bool
 	met     time.Time     // when an Envoy of an earlier process was first asked
 	changed chan struct{} // closed and replaced when pid, waiting or known changes
+
+	whole  time.Time // when state was had; this and the next are Run's alone
+	missed bool      // a ready Envoy left the last question without an answer
+}
+
+// asker asks Envoy about itself.
+type asker interface {
+	// State asks for everything, Live for as little as possible.
+	State(ctx context.Context) (State, error)
+	Live(ctx context.Context) (bool, error)
 }
 
 // NewWatch asks nothing yet.
@@ -58,11 +68,15 @@ func (w *Watch) Changed() <-chan struct{} {
 	return w.changed
 }
 
-// How often Envoy is asked: a start is followed closely; a proxy that is ready stays so
-// unless its process ends, and that is seen when it happens.
+// How often Envoy is asked: a start is followed closely. One that is ready stays so
+// unless it ends, which is seen when it happens, or hangs, for which the small question
+// is enough.
 const (
 	askStarting = 100 * time.Millisecond
-	askReady    = 10 * time.Second
+	askReady    = 2 * time.Second
+	askWhole    = 10 * time.Second
+	// liveTimeout is how long a ready Envoy may take for the small question.
+	liveTimeout = time.Second
 	// patience is how long an Envoy of an earlier process may take to show that it is
 	// ready.
 	patience = 5 * time.Second
@@ -73,10 +87,7 @@ func (w *Watch) Run(ctx context.Context) error {
 	for {
 		changed := w.process.Changed()
 		pid, _ := w.process.PID()
-		pause := askReady
-		if w.ask(ctx, pid) != "" {
-			pause = askStarting
-		}
+		pause := w.ask(ctx, pid)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -86,17 +97,55 @@ func (w *Watch) Run(ctx context.Context) error {
 	}
 }
 
-func (w *Watch) ask(ctx context.Context, pid int) string {
+// ask asks the Envoy with pid, 0 for none, and returns when to ask again.
+func (w *Watch) ask(ctx context.Context, pid int) time.Duration {
 	s, waiting := State{}, "Envoy: it is not running"
 	if pid != 0 {
+		ready := w.waiting == "" && w.pid == pid // nobody else writes them
 		var err error
-		if s, err = w.admin.State(ctx); err != nil {
-			waiting = "Envoy: it does not answer yet"
+		if s, err = w.look(ctx, ready); err != nil {
 			w.log.Debug("Envoy's state", "error", err)
+			// One answer that is late is no news: the machine may be busy.
+			if ready && !w.missed {
+				w.missed = true
+				return askStarting
+			}
+			waiting = "Envoy: it does not answer"
 		} else {
 			waiting = w.want.Waiting(s, time.Now())
 		}
 	}
+	w.missed = false
+	w.keep(s, pid, waiting)
+	if waiting != "" {
+		return askStarting
+	}
+	return askReady
+}
+
+// look asks a ready Envoy for no more than whether it is LIVE, unless it is not, or
+// everything is due, or what is known is no longer enough, as when a certificate ended.
+func (w *Watch) look(ctx context.Context, ready bool) (State, error) {
+	if ready {
+		short, cancel := context.WithTimeout(ctx, liveTimeout)
+		live, err := w.admin.Live(short)
+		cancel()
+		if err != nil {
+			return State{}, err // ask says of what
+		}
+		if live && time.Since(w.whole) < askWhole && w.want.Waiting(w.state, time.Now()) == "" {
+			return w.state, nil
+		}
+	}
+	s, err := w.admin.State(ctx)
+	if err == nil {
+		w.whole = time.Now()
+	}
+	return s, err
+}
+
+// keep makes an answer the last one.
+func (w *Watch) keep(s State, pid int, waiting string) {
 	earlier := w.process.Earlier()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -109,7 +158,6 @@ func (w *Watch) ask(ctx context.Context, pid int) string {
 		w.changed = make(chan struct{})
 	}
 	w.state, w.pid, w.waiting, w.known = s, pid, waiting, known
-	return waiting
 }
 
 // knows decides whether waiting is worth believing. w.mu is held.
