@@ -28,6 +28,7 @@ type Program struct {
 	typ        Type
 	prg        cel.Program
 	attributes []string
+	keys       map[string][]string // by attribute, sorted
 }
 
 // Text returns the expression as it was compiled.
@@ -38,6 +39,9 @@ func (p *Program) Type() Type { return p.typ }
 
 // Attributes returns the names the expression can read, sorted.
 func (p *Program) Attributes() []string { return slices.Clone(p.attributes) }
+
+// Keys returns the constant keys that the expression reads of a map attribute, sorted.
+func (p *Program) Keys(attribute string) []string { return slices.Clone(p.keys[attribute]) }
 
 // Eval returns the value over src: of the Go type that Source names for the type,
 // map[string]string for maps. Errors: an attribute is absent (see AbsentAttribute), a
@@ -108,7 +112,7 @@ func (l *Language) program(checked *cel.Ast) (*Program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("plan the evaluation: %w", err)
 	}
-	return &Program{prg: prg, attributes: l.reads(checked)}, nil
+	return &Program{prg: prg, attributes: l.reads(checked), keys: l.readsOf(checked)}, nil
 }
 
 func loops(checked *cel.Ast) bool {
@@ -127,6 +131,45 @@ func (l *Language) reads(checked *cel.Ast) []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(names))
+}
+
+// readsOf lists the constant keys by which maps are read: m["k"], "k" in m, and the calls
+// that these become.
+func (l *Language) readsOf(checked *cel.Ast) map[string][]string {
+	refs := checked.NativeRep().ReferenceMap()
+	out := map[string][]string{}
+	note := func(of ast.Expr, key string) {
+		r := refs[of.ID()]
+		if r != nil && l.attributes[r.Name] == StringMap && !slices.Contains(out[r.Name], key) {
+			out[r.Name] = append(out[r.Name], key)
+		}
+	}
+	ast.PostOrderVisit(checked.NativeRep().Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		if e.Kind() != ast.CallKind {
+			return
+		}
+		args := e.AsCall().Args()
+		for _, key := range args {
+			if text, ok := constant(key); ok {
+				for _, of := range args {
+					note(of, text)
+				}
+			}
+		}
+	}))
+	for _, keys := range out {
+		slices.Sort(keys)
+	}
+	return out
+}
+
+// constant is the text that e is.
+func constant(e ast.Expr) (string, bool) {
+	if e.Kind() != ast.LiteralKind {
+		return "", false
+	}
+	text, ok := e.AsLiteral().Value().(string)
+	return text, ok
 }
 
 // sizes tells the cost estimate how large values get.

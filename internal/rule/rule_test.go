@@ -165,3 +165,28 @@ func concerning(expr string, bags map[string]map[string]any) []string {
 	}
 	return out
 }
+
+func TestKeysThatAreRead(t *testing.T) {
+	t.Parallel()
+	l, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string][]string{
+		`request.headers["x-robot"] == "yes"`:                                   {"x-robot"},
+		`first(request.headers["a"], request.headers["b"], "c") == "x"`:         {"a", "b"},
+		`"a" in request.headers && request.headers["b"] == request.path`:        {"a", "b"},
+		`request.headers[request.path] == "x" || source.labels["app"] == "y"`:   nil,
+		`source.name == "x" && request.method == "GET"`:                         nil,
+		`destination.labels["app"] == "p" && request.headers["x-robot"] != "y"`: {"x-robot"},
+	} {
+		p, err := l.Compile(text, Bool)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if got := p.Keys("request.headers"); !slices.Equal(got, want) {
+			t.Errorf("%s reads the headers %q, want %q", text, got, want)
+		}
+	}
+}

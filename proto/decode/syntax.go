@@ -26,6 +26,9 @@ func placeOf(content []byte, offset int) place {
 	}
 }
 
+// notText says what was found.
+const notText = "not text: found %s; documents are YAML or JSON in UTF-8"
+
 // plausible refuses what is no text before a parser sees it.
 func (r *reader) plausible(content []byte) bool {
 	if p := TooLong(r.file, content, int64(len(content))); p != nil {
@@ -46,7 +49,7 @@ func (r *reader) plausible(content []byte) bool {
 		c, _ := utf8.DecodeRune(content[bad:])
 		what = fmt.Sprintf("the control character %U", c)
 	}
-	r.report(placeOf(content, bad), "", "not text: found %s; documents are YAML or JSON in UTF-8", what)
+	r.report(placeOf(content, bad), "", notText, what)
 	return false
 }
 

@@ -20,10 +20,15 @@ func TooLarge(name string, size int64) *pilotv1.Problem {
 }
 
 // TooLong is TooLarge for those who have read more than MaxBytes: it also tells the line
-// on which the limit is passed. size is that of the file, if it is known.
+// on which the limit is passed, or that it is no text. size is that of the file, if it is
+// known.
 func TooLong(name string, content []byte, size int64) *pilotv1.Problem {
 	if len(content) <= MaxBytes {
 		return nil
+	}
+	if i := bytes.IndexByte(content[:MaxBytes], 0); i >= 0 {
+		at := placeOf(content, i)
+		return &pilotv1.Problem{File: name, Line: int32(at.line), Column: int32(at.column), Message: fmt.Sprintf(notText, "a zero byte")}
 	}
 	p := &pilotv1.Problem{File: name, Line: int32(bytes.Count(content[:MaxBytes], []byte("\n")) + 1)}
 	p.Message = fmt.Sprintf("more than %s, which is all that is taken, and passes that on this line: split it before", Size(MaxBytes))

@@ -128,12 +128,20 @@ type checker struct {
 	warnings []*pilotv1.Problem
 }
 
+// tooMany names the first document of n objects that is one too many, if it is a document.
+func tooMany(documents []decode.Decoded, n int) *pilotv1.Problem {
+	const text = "%d objects at once; at most %d are taken"
+	if len(documents) <= MaxObjects {
+		return &pilotv1.Problem{Message: fmt.Sprintf(text, n, MaxObjects)}
+	}
+	return documents[MaxObjects].Problem("", text+", and this is the next one", n, MaxObjects)
+}
+
 // Check decides about an Input. The refusal is nil if and only if there is a plan.
 // Objects of the Input are not changed.
 func Check(settings Settings, view View, in Input) (*Plan, *Refusal) {
 	if n := len(in.Documents) + len(in.Deletes); n > MaxObjects {
-		return nil, &Refusal{fault.Exhausted, []*pilotv1.Problem{{
-			Message: fmt.Sprintf("%d objects at once; at most %d are taken", n, MaxObjects)}}}
+		return nil, &Refusal{fault.Exhausted, []*pilotv1.Problem{tooMany(in.Documents, n)}}
 	}
 	in.Documents = slices.Clone(in.Documents)
 	c := &checker{settings: settings, in: in, view: view, next: map[model.Ref]*configv1.Object{}, incoming: map[model.Ref]decode.Decoded{}}

@@ -152,8 +152,9 @@ func TestTooMany(t *testing.T) {
 	}
 	docs := decoded(t, "many.yaml", []byte(b.String()))
 	_, refusal := Check(settings, View{}, Input{Documents: docs, Origin: "api"})
-	if refusal == nil || refusal.Error() != "1001 objects at once; at most 1000 are taken" {
-		t.Errorf("1001 objects: got %v", refusal)
+	if refusal == nil || refusal.Error() != "Handler default/h1000: 1001 objects at once; at most 1000 are taken, and this is the next one" ||
+		refusal.Problems[0].GetFile() != "many.yaml" || refusal.Problems[0].GetLine() != 5002 {
+		t.Errorf("1001 objects: got %v, %v", refusal, refusal.Problems)
 	}
 	plan, refusal := Check(settings, View{}, Input{Documents: docs[:1000], Origin: "api"})
 	if refusal != nil || len(plan.Changes) != 1000 {

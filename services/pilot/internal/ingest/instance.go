@@ -8,6 +8,7 @@ import (
 	"github.com/outrigger-mesh/outrigger/internal/rule"
 	"github.com/outrigger-mesh/outrigger/proto/decode"
 	configv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/config/v1"
+	"github.com/outrigger-mesh/outrigger/services/pilot/internal/model"
 )
 
 // expression is one field of a template.
@@ -97,6 +98,20 @@ func (c *checker) expression(e expression, atCheck bool, say, warn report) {
 	} else {
 		warnUnsent(field, prg, warn)
 	}
+	if !atCheck {
+		warnUnrecorded(field, prg, warn)
+	}
+}
+
+// warnUnrecorded warns of headers that the records of proxies do not have.
+func warnUnrecorded(field string, prg *rule.Program, warn report) {
+	recorded := model.RecordedHeaders()
+	for _, key := range prg.Keys("request.headers") {
+		if !slices.Contains(recorded, key) {
+			warn(field, "the records of proxies do not have the header %s: there it is as if it had not been sent; they have %s",
+				key, strings.Join(recorded, ", "))
+		}
+	}
 }
 
 // unsentPrefixes begin the attributes that mixer never has of a proxy's request.
@@ -110,7 +125,7 @@ func warnUnsent(field string, prg *rule.Program, warn report) {
 	for _, a := range prg.Attributes() {
 		for _, prefix := range unsentPrefixes {
 			if strings.HasPrefix(a, prefix) {
-				warn(field, "no proxy sends %s, only clients of istio.mixer.v1 do: without a default for it the rule has no answer", a)
+				warn(field, "no proxy sends %s, only clients of istio.mixer.v1 do: about requests of proxies the rule sees its default, or without one has no answer", a)
 				return
 			}
 		}

@@ -142,7 +142,7 @@ func (c *checker) anyWorkload(namespace string, selector, labels map[string]stri
 
 // linkRule checks that handlers and instances exist and fit together.
 func (c *checker) linkRule(o *configv1.Object, r *configv1.Rule, say, warn report) {
-	ns, decides := o.GetMetadata().GetNamespace(), false
+	ns, decides, records := o.GetMetadata().GetNamespace(), false, false
 	for i, a := range r.GetActions() {
 		field := fmt.Sprintf("spec.actions[%d]", i)
 		at := named("Handler", a.GetHandler(), ns)
@@ -161,7 +161,8 @@ func (c *checker) linkRule(o *configv1.Object, r *configv1.Rule, say, warn repor
 				say(spot, "%s is a %s, and the adapter %s takes %s only", where, in.GetTemplate(),
 					h.GetAdapter(), strings.Join(supports[h.GetAdapter()], " and "))
 			}
-			decides = decides || in.GetTemplate() == "checknothing" || in.GetTemplate() == "listentry"
+			check := in.GetTemplate() == "checknothing" || in.GetTemplate() == "listentry"
+			decides, records = decides || check, records || in != nil && !check
 		}
 	}
 	prg, err := c.language.Compile(r.GetMatch(), rule.Bool)
@@ -173,6 +174,9 @@ func (c *checker) linkRule(o *configv1.Object, r *configv1.Rule, say, warn repor
 		warn("spec.match", "%s is not known yet when a request is checked", name)
 	} else {
 		warnUnsent("spec.match", prg, warn)
+	}
+	if records {
+		warnUnrecorded("spec.match", prg, warn)
 	}
 }
 

@@ -85,7 +85,7 @@ func virtualAddress(s *configv1.Service, addresses netip.Prefix, say report) {
 }
 
 func usable(a netip.Addr) bool {
-	return a.Zone() == "" && !a.IsUnspecified() && !a.IsMulticast() && !a.IsLinkLocalUnicast() &&
+	return a.Zone() == "" && !a.IsLoopback() && !a.IsUnspecified() && !a.IsMulticast() && !a.IsLinkLocalUnicast() &&
 		a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }
 

@@ -2,6 +2,7 @@ package model
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,6 +12,19 @@ import (
 
 // DefaultPolicyTimeout is how long a request waits for a Rule that names no timeout.
 const DefaultPolicyTimeout = 200 * time.Millisecond
+
+// LoggedHeaders are those that proxies are asked to put into records, beside what every
+// record has of a request.
+func LoggedHeaders() []string {
+	return []string{":method", "cookie", "user-agent", "x-user", "x-request-id"}
+}
+
+// RecordedHeaders are the headers of a request that its record has, sorted.
+func RecordedHeaders() []string {
+	out := append(LoggedHeaders(), ":authority", ":path", ":scheme", "referer", "x-forwarded-for")
+	slices.Sort(out)
+	return out
+}
 
 // Policy is a Rule as far as proxies must know it: whether to ask mixer, and what to do
 // without an answer.

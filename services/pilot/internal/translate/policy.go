@@ -177,7 +177,7 @@ func reportLog() *accesslogv3.AccessLog {
 				BufferSizeBytes:     wrapperspb.UInt32(64 << 10),
 				CustomTags:          []*tracingv3.CustomTag{serviceTag()},
 			},
-			AdditionalRequestHeadersToLog: []string{":method", "cookie", "user-agent", "x-user", "x-request-id"},
+			AdditionalRequestHeadersToLog: model.LoggedHeaders(),
 		})},
 	}
 }
