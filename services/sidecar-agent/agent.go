@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"time"
 
 	"github.com/outrigger-mesh/outrigger/internal/identity"
@@ -65,11 +64,11 @@ type sidecar struct {
 	config       Config
 	source       *identity.Source
 	proxy        *proxy
-	client       *http.Client           // of pilot; nil without its API, as the next three
+	client       *http.Client           // of pilot; nil without its API, as the next four
 	names        *names.Source          //
 	registration *register.Registration //
 	resolver     *resolver.Server       // nil without names or DNS
-	app          atomic.Bool            // the application accepts connections
+	app          *application           //
 }
 
 func build(c Config, log *slog.Logger) (*sidecar, error) {
@@ -98,6 +97,7 @@ func build(c Config, log *slog.Logger) (*sidecar, error) {
 		log.Warn("stored names not used", "error", err)
 	}
 	s.registration = register.New(c.registration(), s.client, log)
+	s.app = newApplication(c, log)
 	if c.DNS.IsValid() {
 		s.resolver, err = resolver.Listen(c.DNS, s.names.Table, log)
 	}

@@ -104,6 +104,25 @@ func drain(t *testing.T, host string, client *http.Client) (status int) {
 	return res.StatusCode
 }
 
+// The kernel accepts connections for a process that hangs.
+func TestHungApplicationIsTakenOutOfTheRegistry(t *testing.T) {
+	f := newFleet(t, time.Hour)
+	f.health = "/health"
+	f.registry.setNames(firstNames)
+	f.pilot.Set(f.world(1))
+	f.start(true)
+	f.waitWaiting("/readyz/workload", "application: it accepts connections and does not answer in time")
+	app := newHangable(t, f.app)
+	f.waitReady("/readyz/workload")
+	app.hang()
+	f.registered("PUT " + entryPath + " NOT_READY")
+	f.waitWaiting("/readyz/workload", "application: it accepts connections and does not answer in time")
+	f.waitReady("/readyz")
+	app.goOn()
+	f.registered("PUT " + entryPath + " READY")
+	f.waitReady("/readyz/workload")
+}
+
 func TestKilledAgentIsReplacedWithoutEnvoyNoticing(t *testing.T) {
 	f := newFleet(t, time.Hour)
 	f.registry.setNames(firstNames)
@@ -187,6 +206,8 @@ func TestItSaysThatItWaitsForTheAuthority(t *testing.T) {
 func TestResidentMemory(t *testing.T) {
 	const limit, samples = 7_000_000, 40 // bytes
 	f := newFleet(t, 16*time.Second)
+	f.health = "/health"
+	newHangable(t, f.app) // which does not
 	f.registry.setNames(firstNames)
 	f.pilot.Set(f.world(1))
 	p := f.start(true)

@@ -21,6 +21,7 @@ type Config struct {
 	Address                  netip.Addr
 	Labels                   Pairs
 	Ports                    Ports
+	Health                   string // path, empty for none
 	Region, Zone, SubZone    string
 
 	TrustDomain      string
@@ -71,6 +72,7 @@ func (c *Config) flags() *flag.FlagSet {
 	f.TextVar(&c.Address, "address", c.Address, "its `address`; needed")
 	f.Var(&c.Labels, "labels", "its labels, `key=value,…`")
 	f.Var(&c.Ports, "ports", "ports that the application serves, `name:number:protocol,…`")
+	f.StringVar(&c.Health, "health", c.Health, "`path` that the application answers with status 2xx or 3xx over HTTP while it is well, on the first of its ports; empty: that it accepts connections is enough")
 	f.StringVar(&c.Region, "region", c.Region, "where it runs")
 	f.StringVar(&c.Zone, "zone", c.Zone, "where it runs")
 	f.StringVar(&c.SubZone, "subZone", c.SubZone, "where it runs")
@@ -107,6 +109,7 @@ func (c Config) check() error {
 	}
 	bad(c.Name == "", "name: it is needed")
 	bad(!c.Address.IsValid(), "address: it is needed")
+	bad(c.Health != "" && !isPath(c.Health), "health: want a path such as /health, got %q", c.Health)
 	bad(!filepath.IsAbs(c.State), "state: want an absolute path, got %q", c.State)
 	bad(!c.Status.Addr().IsLoopback(), "status: %s is not on loopback", c.Status)
 	bad(c.DNS.IsValid() && !c.DNS.Addr().IsLoopback(), "dns: %s is not on loopback", c.DNS)

@@ -32,6 +32,7 @@ type fleet struct {
 	registry *registry
 	api      *server
 	app      net.Listener
+	health   string // path of the application, "" for none
 	inbound  netip.AddrPort
 	outbound netip.AddrPort
 	dns      netip.AddrPort
@@ -114,7 +115,7 @@ func (f *fleet) config() []byte {
 		"name": "reviews-v1", "account": "bookinfo-reviews", "address": "127.0.0.1", "labels": "app=reviews,version=v1",
 		"ports": fmt.Sprintf("http:%d:http", app), "state": filepath.Join(f.dir, "state"), "envoy": envoytest.Binary(f.t),
 		"pilot": f.pilot.Address, "pilotAPI": f.api.URL, "ca": f.ca.URL, "mixer": "", "dns": f.dns, "status": f.status,
-		"inbound": f.inbound.Port(), "outbound": f.outbound.Port(), "drain": "1s",
+		"health": f.health, "inbound": f.inbound.Port(), "outbound": f.outbound.Port(), "drain": "1s",
 	})
 	if err != nil {
 		f.t.Fatal(err)

@@ -26,13 +26,14 @@ func file(t *testing.T, text string) string {
 func TestFlagsGoBeforeTheFile(t *testing.T) {
 	path := file(t, `{
 		"name": "reviews-v1", "address": "10.77.1.3", "state": "/s", "labels": "app=reviews,version=v1",
-		"ports": "http:9080:http,grpc:9090", "mark": 1337, "mixer": "", "drain": "7s", "logLevel": "debug"
+		"ports": "http:9080:http,grpc:9090", "mark": 1337, "mixer": "", "drain": "7s", "logLevel": "debug",
+		"health": "/health?deep=1&of=a%20b"
 	}`)
 	c, err := agent.Load([]string{"-config", path, "-drain=3s", "--namespace", "prod"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Name != "reviews-v1" || c.Namespace != "prod" || c.Drain != 3*time.Second || c.Mark != 1337 || c.Mixer.IsValid() ||
+	if c.Name != "reviews-v1" || c.Namespace != "prod" || c.Drain != 3*time.Second || c.Mark != 1337 || c.Health != "/health?deep=1&of=a%20b" || c.Mixer.IsValid() ||
 		fmt.Sprint(c.Ports) != "[{http 9080} {grpc 9090}]" || fmt.Sprint(map[string]string(c.Labels)) != "map[app:reviews version:v1]" {
 		t.Errorf("got %+v", c)
 	}
@@ -57,6 +58,13 @@ func TestMistakesAreToldTogetherWithTheirLines(t *testing.T) {
 		"more behind":  {"{}\n{}", []string{":2: something behind the object"}},
 		"other config": {`{"config": "x"}`, []string{`unknown key "config"`}},
 		"not loopback": {`{"status": "0.0.0.0:15090", "dns": "10.0.0.1:53"}`, []string{"status: 0.0.0.0:15090 is not on loopback", "dns: 10.0.0.1:53 is not"}},
+		"blank":        {`{"health": "/a b"}`, []string{`health: want a path such as /health, got "/a b"`}},
+		"no path":      {`{"health": "health"}`, []string{"health: want a path"}},
+		"a URL":        {`{"health": "http://x/health"}`, []string{"health: want a path"}},
+		"two lines":    {`{"health": "/a?b\r\nX: y"}`, []string{"health: want a path"}},
+		"a fragment":   {`{"health": "/a?b#c"}`, []string{"health: want a path"}},
+		"bad escape":   {`{"health": "/a%2"}`, []string{"health: want a path"}},
+		"not ASCII":    {`{"health": "/ä"}`, []string{"health: want a path"}},
 		"no such name": {`{"account": "a/b", "trustDomain": "X"}`, []string{"identity: "}},
 	} {
 		_, err := agent.Load([]string{"-config", file(t, c.text)}, nil)

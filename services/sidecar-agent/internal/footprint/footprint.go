@@ -17,9 +17,10 @@ import (
 )
 
 // How often pages are given back. Dropping the program's own pages costs a system call
-// and some page faults; collecting garbage walks the heap.
+// and some page faults, and has to be more frequent than the questions to application
+// and Envoy, which need the pages; collecting garbage walks the heap.
 const (
-	dropEvery    = time.Second
+	dropEvery    = 400 * time.Millisecond
 	collectEvery = 15 * time.Second
 )
 
