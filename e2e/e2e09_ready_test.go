@@ -96,6 +96,7 @@ func TestE2E09ReadyAndBus(t *testing.T) {
 	if !ok {
 		t.Fatal("the mesh is not up: the rest cannot be tested")
 	}
+	t.Run("ready is of pilot's revision", s.testReadyRevision)
 	t.Run("item 8: the bus is killed", s.testBusKilled)
 	t.Run("item 8: the bus is away for a minute", s.testBusAway)
 	t.Run("item 8: the bus comes back empty", s.testBusEmpty)
@@ -142,6 +143,39 @@ func (s *site) testPilotFirst(t *testing.T) {
 		t.Errorf("everything is ready, and the first page has holes: %s", p)
 	}
 	s.base = s.objects(t)
+}
+
+// testReadyRevision: when a proxy that was started says for the first time that it is
+// ready, it has what pilot had when it connected, and a certificate.
+func (s *site) testReadyRevision(t *testing.T) {
+	s.applyLive(t, s.sample("route-rule-all-v1"))
+	revision := s.revision(t)
+	check(t, s.StopProcess(t.Context(), "ingress"))
+	started := make(chan error, 1)
+	go func() { started <- s.StartProcess(t.Context(), "ingress") }()
+	eventually(t, backLimit, func(ctx context.Context) error {
+		var gateway struct {
+			Ready    bool   `json:"ready"`
+			Revision uint64 `json:"acknowledgedRevision,string"`
+			Waiting  string `json:"waitingFor"`
+		}
+		if err := s.Read(ctx, "ingress", "/v1/status", &gateway); err != nil {
+			return err
+		}
+		if !gateway.Ready {
+			return fmt.Errorf("waits for %s", gateway.Waiting)
+		}
+		if gateway.Revision < revision {
+			t.Errorf("ingress is ready at revision %d, and pilot had %d when it connected", gateway.Revision, revision)
+		}
+		certificates, err := s.Envoy("ingress").Get(ctx, "/certs")
+		if err == nil && !strings.Contains(certificates, mesh.AccountID("outrigger-system", "ingress")) {
+			t.Errorf("ingress is ready, and its Envoy has no certificate of its own: %s", certificates)
+		}
+		return err
+	})
+	check(t, <-started)
+	eventually(t, backLimit, func(context.Context) error { return s.Settled() })
 }
 
 func (s *site) testBusKilled(t *testing.T) {
