@@ -3,9 +3,11 @@ package cli
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 
 	"google.golang.org/grpc/stats"
 )
@@ -42,8 +44,11 @@ func (c *connection) where() string {
 }
 
 // silent says that pilot does not answer, and what to do. Why a server cannot be reached is
-// worth reading; of a socket it is always that nobody is there.
+// worth reading; of a socket it is that nobody is there, or that it is not for us.
 func (c *connection) silent(reason string) error {
+	if uid, others := c.others(); others {
+		return fmt.Errorf("the mesh at %s is run by the user with uid %d, who alone may call it: do this as that user", c.state, uid)
+	}
 	if c.server == "" {
 		return fmt.Errorf("pilot does not answer at %s\nsee how it is with `outrigger fleet status`, and why in its log, %s",
 			c.where(), filepath.Join(c.state, "log", "pilot.log"))
@@ -52,4 +57,20 @@ func (c *connection) silent(reason string) error {
 		reason = strings.TrimSuffix(cause, `"`)
 	}
 	return fmt.Errorf("pilot does not answer at %s: %s", c.server, strings.TrimPrefix(reason, "transport: "))
+}
+
+// others is whose state folder it is, if that is another user.
+func (c *connection) others() (uid int, ok bool) {
+	if c.server != "" {
+		return 0, false
+	}
+	info, err := os.Stat(c.state)
+	if err != nil {
+		return 0, false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return int(stat.Uid), int(stat.Uid) != os.Geteuid()
 }
