@@ -28,10 +28,17 @@ func (c *checker) linkAccounts(o *configv1.Object, s *configv1.Service, warn rep
 	}
 }
 
-// linkAccount warns of a Workload that joins a Service of others' accounts. Of a service
-// that comes in at the same time its own warning is enough.
+// linkAccount warns of a Workload that joins a Service of others' accounts, and of one that
+// does not join what its labels say. Of a service that comes in at the same time its own
+// warning is enough.
 func (c *checker) linkAccount(o *configv1.Object, warn report) {
 	w, ns := o.GetWorkload(), o.GetMetadata().GetNamespace()
+	for _, ref := range c.index.within[ns] {
+		if s := c.next[ref].GetService(); selects(s, w) && !stands(s, w) {
+			warn("spec.account", "%s selects these labels, and takes workloads of the accounts %s only: it does not send this one requests",
+				ref, strings.Join(s.GetAccounts(), ", "))
+		}
+	}
 	for _, ref := range c.index.open[ns] {
 		s := c.next[ref].GetService()
 		if !selects(s, w) {
