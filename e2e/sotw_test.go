@@ -27,6 +27,7 @@ func TestStateOfTheWorld(t *testing.T) {
 	s.applyLive(t, s.samples("route-rule-all-v1", "route-rule-reviews-test-v2")...)
 	check(t, s.showsStars(t.Context(), "", "v1", inRow))
 	check(t, s.showsStars(t.Context(), "jason", "v2", inRow))
+	s.applyLive(t, s.sample("route-rule-reviews-50-v3")) // v1 alone does not ask ratings
 	s.underLoad(t, func(t *testing.T) {
 		for i := range 4 * flipRound {
 			s.flip(t, i)

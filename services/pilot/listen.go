@@ -80,6 +80,8 @@ func ready(own *identity.Source, mesh *world.World, b bus.State) error {
 		return fmt.Errorf("a certificate: %s", own.Waiting())
 	case b.Refused != "":
 		return errors.New("the right bus: " + b.Refused)
+	case mesh.Current() == nil && b.Waiting == "":
+		return errors.New("the first look at the watched folders")
 	case mesh.Current() == nil:
 		return errors.New("the first state of the bus: " + b.Waiting)
 	}

@@ -41,9 +41,10 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	in := newIntake(cfg, p, buses, tel)
+	p.world.Start = in.folders.Looked
 	mesh := world.New(p.world, tel.Log)
 	table := status.NewTable()
-	in := newIntake(cfg, p, buses, tel)
 	regs := registry.NewService(registry.Config{
 		Self: cfg.Identity.ID, AnyAddress: cfg.Mesh.AnyAddress, Gateways: slices.Collect(maps.Values(p.gateways)),
 	}, buses.registered, buses.registry, tel.Log)

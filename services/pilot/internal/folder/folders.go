@@ -63,6 +63,8 @@ type Folders struct {
 
 	mu       sync.Mutex
 	problems []*pilotv1.Problem // of the last look
+	looked   bool
+	revision uint64 // that the first look led to
 }
 
 // New returns a Folders that hands its batches to d.
@@ -95,19 +97,36 @@ func (f *Folders) left() []*pilotv1.Problem {
 	return out
 }
 
+// Looked reports whether all folders were looked at once, and the revision at which what
+// was good in them is in force. Safe for concurrent use.
+func (f *Folders) Looked() (revision uint64, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.revision, f.looked
+}
+
+// startInterval is how often a look is tried until the bus has been read.
+const startInterval = 20 * time.Millisecond
+
 // Run looks at the folders until ctx ends. A folder that cannot be read is a problem to
 // be shown, not a reason to end: nothing changes until it can be.
 func (f *Folders) Run(ctx context.Context) error {
-	tick := time.NewTicker(f.cfg.Interval)
-	defer tick.Stop()
 	for {
-		f.look(ctx)
+		pause := f.cfg.Interval
+		if f.look(ctx); !f.begun() {
+			pause = min(pause, startInterval)
+		}
 		select {
-		case <-tick.C:
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+func (f *Folders) begun() bool {
+	_, ok := f.Looked()
+	return ok
 }
 
 // look takes in what changed.
@@ -125,8 +144,12 @@ func (f *Folders) look(ctx context.Context) {
 	for _, origin := range f.origins() {
 		problems = append(problems, f.files[origin].problems...)
 	}
+	_, revision, _ := f.desk.View()
 	f.mu.Lock()
 	f.problems = problems
+	if !f.looked {
+		f.looked, f.revision = true, revision
+	}
 	f.mu.Unlock()
 	f.tell(append(slices.Clone(problems), f.left()...))
 }

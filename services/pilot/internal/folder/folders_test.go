@@ -94,8 +94,27 @@ func instance(name string) string {
 
 const useHI = "---\napiVersion: outrigger.dev/v1\nkind: Rule\nmetadata: {name: r}\nspec: {actions: [{handler: h, instances: [i]}]}\n"
 
+func TestTheFirstLookLeadsToARevision(t *testing.T) {
+	b := open(t)
+	b.write("a.yaml", handler("a"))
+	b.write("bad.yaml", "kind: broken\n")
+	b.look(t.Context())
+	_, now, _ := b.bus.View()
+	if revision, ok := b.Looked(); !ok || revision != now || now == 0 {
+		t.Errorf("got revision %d, %v; what is in force has %d", revision, ok, now)
+	}
+	b.write("b.yaml", handler("b"))
+	b.look(t.Context())
+	if revision, _ := b.Looked(); revision != now {
+		t.Errorf("a later look led to revision %d, and the first to %d", revision, now)
+	}
+}
+
 func TestFileByFile(t *testing.T) {
 	b := open(t)
+	if _, ok := b.Looked(); ok {
+		t.Error("all folders were looked at before the first look")
+	}
 	b.want("empty")
 	b.write("b.yaml", handler("b1")+handler("b2"))
 	b.write("sub/c.yml", handler("c"))

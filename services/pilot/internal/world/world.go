@@ -28,7 +28,14 @@ type Config struct {
 	// Quiet is how long nothing must come in before a set is built, and MaxDelay how
 	// long a change waits at most while more come in.
 	Quiet, MaxDelay time.Duration
+	// Start says which revision the first set waits for, and whether that is known yet: a
+	// world that lacks what pilot itself is about to write is not to be told. Nil waits
+	// for nothing. It waits for startLimit at most, since the bus may not take writes.
+	Start func() (revision uint64, ok bool)
 }
+
+// startLimit is how long the first set waits for what Start says.
+const startLimit = 5 * time.Second
 
 // World is fed by Config and Registry and read by Current. Safe for concurrent use.
 type World struct {
@@ -51,7 +58,8 @@ func New(cfg Config, log *slog.Logger) *World {
 	}
 }
 
-// Current returns the newest set, nil before both buckets were read once.
+// Current returns the newest set, nil before both buckets were read once, and before what
+// Config.Start says.
 func (w *World) Current() *translate.Set {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -90,6 +98,7 @@ func (w *World) Run(ctx context.Context) error {
 	var config, registry half
 	mirror := copies{behind: map[bus.Key]string{}, arrived: map[bus.Key]uint64{}}
 	var quiet, latest <-chan time.Time
+	var known time.Time // since when both halves are
 	for {
 		select {
 		case <-ctx.Done():
@@ -100,15 +109,16 @@ func (w *World) Run(ctx context.Context) error {
 			registry.apply(c)
 		case mirror.stuck = <-w.stuck:
 		case <-quiet:
-			w.build(&config, &registry, &mirror)
-			quiet, latest = nil, nil
+			quiet, latest = w.build(&config, &registry, &mirror, known), nil
 			continue
 		case <-latest:
-			w.build(&config, &registry, &mirror)
-			quiet, latest = nil, nil
+			quiet, latest = w.build(&config, &registry, &mirror, known), nil
 			continue
 		}
 		if config.loaded && registry.loaded {
+			if known.IsZero() {
+				known = time.Now()
+			}
 			quiet = time.After(w.cfg.Quiet)
 			if latest == nil {
 				latest = time.After(w.cfg.MaxDelay)
@@ -117,9 +127,13 @@ func (w *World) Run(ctx context.Context) error {
 	}
 }
 
-func (w *World) build(config, registry *half, mirror *copies) {
+// build makes a set, or says when to try again if it is too early for the first.
+func (w *World) build(config, registry *half, mirror *copies, known time.Time) (again <-chan time.Time) {
 	began := time.Now()
 	mirror.judge(config, registry)
+	if w.Current() == nil && !w.starts(mirror.whole) && began.Sub(known) < startLimit {
+		return time.After(w.cfg.Quiet)
+	}
 	snap := model.Build(model.Input{
 		Settings: w.cfg.Settings, Revision: mirror.whole, Read: config.revision, RegistryRevision: registry.revision,
 		Behind: byRef(mirror.behind), Arrived: byRef(mirror.arrived),
@@ -132,6 +146,16 @@ func (w *World) build(config, registry *half, mirror *copies) {
 	w.changed = make(chan struct{})
 	w.log.Debug("world", telemetry.Revision(snap.Revision), "registry_revision", snap.RegistryRevision,
 		"services", len(snap.Services), "workloads", len(snap.Workloads), "took", time.Since(began))
+	return nil
+}
+
+// starts reports whether a world at a revision has what the first one is to have.
+func (w *World) starts(revision uint64) bool {
+	if w.cfg.Start == nil {
+		return true
+	}
+	wanted, ok := w.cfg.Start()
+	return ok && revision >= wanted
 }
 
 // half is the state of one bucket. Used by Run's goroutine only.

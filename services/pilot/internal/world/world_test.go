@@ -3,6 +3,7 @@ package world
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,9 +25,14 @@ func change(revision uint64, reset bool, names ...string) bus.Change {
 }
 
 // start runs a world in the test's bubble, until the test ends.
-func start(t *testing.T) (*World, context.Context) {
+func start(t *testing.T) (*World, context.Context) { return startWith(t, nil) }
+
+// startWith is start of a world whose first set waits for something.
+func startWith(t *testing.T, begins func() (uint64, bool)) (*World, context.Context) {
 	ctx, cancel := context.WithCancel(t.Context())
-	w := New(Config{Settings: model.Settings{Domain: "cluster.local"}, Quiet: 10 * time.Millisecond, MaxDelay: 100 * time.Millisecond}, slog.New(slog.DiscardHandler))
+	w := New(Config{
+		Settings: model.Settings{Domain: "cluster.local"}, Quiet: 10 * time.Millisecond, MaxDelay: 100 * time.Millisecond, Start: begins,
+	}, slog.New(slog.DiscardHandler))
 	done := make(chan struct{})
 	go func() { defer close(done); w.Run(ctx) }() //nolint:errcheck // returns only ctx's end
 	t.Cleanup(func() { cancel(); <-done })
@@ -47,6 +53,45 @@ func TestNothingIsBuiltBeforeBothSidesAreKnown(t *testing.T) {
 		synctest.Wait()
 		if s := w.Current(); s == nil || len(s.Snapshot.Services) != 1 || s.Snapshot.Revision != 1 || s.Snapshot.RegistryRevision != 5 {
 			t.Errorf("got %+v, want one service at revisions 1 and 5", s)
+		}
+	})
+}
+
+func TestTheFirstSetHasWhatItWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var known atomic.Bool
+		w, ctx := startWith(t, func() (uint64, bool) { return 7, known.Load() })
+		is := func(step string, revision uint64) {
+			t.Helper()
+			time.Sleep(100 * time.Millisecond)
+			synctest.Wait()
+			s := w.Current()
+			if (s != nil) != (revision != 0) || s != nil && s.Snapshot.Revision != revision {
+				t.Errorf("%s: got %+v, want revision %d", step, s, revision)
+			}
+		}
+		w.Config(ctx, change(5, true))
+		w.Registry(ctx, change(1, true))
+		is("what it waits for is not known", 0)
+		known.Store(true)
+		is("it is known, and not there", 0)
+		w.Config(ctx, change(7, false))
+		is("it is there", 7)
+		known.Store(false)
+		w.Config(ctx, change(8, false))
+		is("a later one waits for nothing", 8)
+	})
+}
+
+func TestTheFirstSetDoesNotWaitForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ctx := startWith(t, func() (uint64, bool) { return 0, false })
+		w.Config(ctx, change(5, true))
+		w.Registry(ctx, change(1, true))
+		time.Sleep(startLimit + 20*time.Millisecond)
+		synctest.Wait()
+		if w.Current() == nil {
+			t.Error("nothing is told although nobody says what is missing")
 		}
 	})
 }
