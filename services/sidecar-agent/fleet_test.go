@@ -48,7 +48,7 @@ func newFleet(t *testing.T, life time.Duration) *fleet {
 	f.ca.Life = life
 	f.id = must(spiffe.Parse("spiffe://cluster.local/ns/default/sa/bookinfo-reviews"))
 	pilot := f.ca.Source("outrigger-system", "pilot").ServerTLS(true)
-	f.pilot = envoytest.NewPilot(t, pilot)
+	f.pilot = envoytest.NewPilot(t, pilot.Clone()) // each server writes into its own
 	f.api = serve(t, f.registry, pilot)
 	f.app = must(net.Listen("tcp", "127.0.0.1:0"))
 	t.Cleanup(func() { _ = f.app.Close() })
