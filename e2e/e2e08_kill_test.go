@@ -187,28 +187,20 @@ func TestE2E08KillSidecarAgents(t *testing.T) {
 	s := sturdy(t)
 	s.applyLive(t, s.sample("route-rule-all-v1"))
 	s.applyLive(t, s.sample("route-rule-reviews-v2"))
-	kill := func(host string) func(t *testing.T) {
-		return func(t *testing.T) {
+	// Those who call as well: names are asked for while there is nobody to answer.
+	for _, host := range []string{"reviews-v2", "ratings-v1", "productpage-v1"} {
+		envoy := must(s.EnvoyPID(t.Context(), host))(t)
+		s.underLoad(t, func(t *testing.T) {
 			for range 3 {
 				s.killed(t, host+".sidecar")
 			}
-		}
-	}
-	// While an agent is dead no name is found on its host: who calls from there may miss it.
-	for host, while := range map[string]func(*testing.T, func(*testing.T)){
-		"reviews-v2": alone, "ratings-v1": s.underLoad, "productpage-v1": alone,
-	} {
-		envoy := must(s.EnvoyPID(t.Context(), host))(t)
-		while(t, kill(host))
+		})
 		if now := must(s.EnvoyPID(t.Context(), host))(t); now != envoy {
 			t.Errorf("Envoy of %s was process %d and is %d: it did not outlive its agent", host, envoy, now)
 		}
 	}
 	s.changes(t)
 }
-
-// alone does something while no requests flow.
-func alone(t *testing.T, do func(t *testing.T)) { do(t) }
 
 // newcomer is a service that is first by name and was the last to get an address.
 const newcomer = "apiVersion: outrigger.dev/v1\nkind: Service\nmetadata: {name: a-newcomer, namespace: default}\n" +

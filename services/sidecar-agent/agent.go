@@ -7,6 +7,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -31,7 +32,11 @@ func Run(ctx context.Context, c Config) error {
 	if err := os.MkdirAll(c.State, 0o700); err != nil {
 		return fmt.Errorf("state folder: %w", err)
 	}
-	s, err := build(c, log)
+	sockets, err := resolver.Inherit()
+	if err != nil {
+		return err
+	}
+	s, err := build(c, sockets, log)
 	if err != nil {
 		return err
 	}
@@ -71,7 +76,7 @@ type sidecar struct {
 	app          *application           //
 }
 
-func build(c Config, log *slog.Logger) (*sidecar, error) {
+func build(c Config, inherited []*os.File, log *slog.Logger) (*sidecar, error) {
 	ids, err := c.ids()
 	if err != nil {
 		return nil, err
@@ -86,6 +91,9 @@ func build(c Config, log *slog.Logger) (*sidecar, error) {
 	if s.proxy, err = newProxy(c, ids, s.source, log); err != nil {
 		return nil, err
 	}
+	if len(inherited) > 0 && (c.PilotAPI == "" || !c.DNS.IsValid()) {
+		return nil, errors.New("inherited sockets: there are none to serve without dns and pilotAPI")
+	}
 	if c.PilotAPI == "" {
 		return s, nil
 	}
@@ -99,7 +107,7 @@ func build(c Config, log *slog.Logger) (*sidecar, error) {
 	s.registration = register.New(c.registration(), s.client, log)
 	s.app = newApplication(c, log)
 	if c.DNS.IsValid() {
-		s.resolver, err = resolver.Listen(c.DNS, s.names.Table, log)
+		s.resolver, err = resolver.Listen(c.DNS, inherited, s.names.Table, log)
 	}
 	return s, err
 }

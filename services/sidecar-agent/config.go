@@ -85,7 +85,7 @@ func (c *Config) flags() *flag.FlagSet {
 	f.StringVar(&c.CA, "ca", c.CA, "citadel-ca's REST `URL`")
 	f.Var((*optional)(&c.Mixer), "mixer", "mixer's gRPC `address`; empty for none")
 	f.Var((*optional)(&c.OTLP), "otlp", "`address` that takes spans, OTLP over gRPC; empty for none")
-	f.Var((*optional)(&c.DNS), "dns", "`address` to serve DNS on; empty for none")
+	f.Var((*optional)(&c.DNS), "dns", "`address` to serve DNS on, UDP and TCP; empty for none. Sockets of it that are inherited as sd_listen_fds(3) says are used: queries wait in them while the agent is away")
 	f.TextVar(&c.Status, "status", c.Status, "`address` on loopback for health, readiness and metrics; status.sock in the state folder has drain, too")
 	f.Var((*port)(&c.Inbound), "inbound", "`port` of Envoy that intercepted connections to the workload go to")
 	f.Var((*port)(&c.Outbound), "outbound", "`port` of Envoy that intercepted connections of the workload go to")

@@ -269,17 +269,26 @@ func (u *up) members(t *testing.T) []fleet.Member {
 // get asks at a published port.
 func (u *up) get(t *testing.T, name, path string) string {
 	t.Helper()
+	body, err := fetch("http://" + u.snapshot(t).Published[name] + path)
+	check(t, err)
+	return body
+}
+
+func fetch(url string) (body string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+u.snapshot(t).Published[name]+path, nil)
-	check(t, err)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Do(request)
-	check(t, err)
+	if err != nil {
+		return "", err
+	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	check(t, err)
-	return string(body)
+	text, err := io.ReadAll(response.Body)
+	return string(text), err
 }
 
 // watch opens processes so that their end can be waited for.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,19 +32,18 @@ type Server struct {
 	answers atomic.Int64
 }
 
-// Listen opens address, UDP and TCP at the same port. table returns the current one,
-// nil before the first. Who calls Listen must Run what it returns.
-func Listen(address netip.AddrPort, table func() *dns.Table, log *slog.Logger) (*Server, error) {
-	tcp, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(address))
+// Listen opens address, UDP and TCP at the same port, or takes over such sockets if they
+// are inherited; any other inherited one is an error. table returns the current one, nil
+// before the first. Who calls Listen must Run what it returns.
+func Listen(address netip.AddrPort, inherited []*os.File, table func() *dns.Table, log *slog.Logger) (*Server, error) {
+	s, err := adopt(address, inherited)
 	if err != nil {
 		return nil, fmt.Errorf("DNS: %w", err)
 	}
-	at := tcp.Addr().(*net.TCPAddr).AddrPort()
-	udp, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
-	if err != nil {
-		return nil, fmt.Errorf("DNS: %w", errors.Join(err, tcp.Close()))
+	if err := s.open(address); err != nil {
+		return nil, fmt.Errorf("DNS: %w", errors.Join(err, s.close()))
 	}
-	return &Server{table: table, log: log, udp: udp, tcp: limit.New(tcp, maxConns, 0), idle: idle}, nil
+	return &Server{table: table, log: log, udp: s.udp, tcp: limit.New(s.tcp, maxConns, 0), idle: idle}, nil
 }
 
 // Address returns where the server listens.

@@ -28,7 +28,7 @@ func start(t *testing.T, set ...func(*resolver.Server)) *resolver.Server {
 	table := dns.NewTable(map[string][]netip.Addr{
 		"reviews.default.svc.cluster.local": many[:1], "big.default.svc.cluster.local": many,
 	}, "cluster.local", "default")
-	s, err := resolver.Listen(netip.MustParseAddrPort("127.0.0.1:0"), func() *dns.Table { return table }, slog.New(slog.DiscardHandler))
+	s, err := resolver.Listen(netip.MustParseAddrPort("127.0.0.1:0"), nil, func() *dns.Table { return table }, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,6 +46,7 @@ func (f File) check() error {
 	if f.Sidecar != nil {
 		c.command("sidecar", f.Sidecar.Command, f.Sidecar.User)
 		c.ready("sidecar", f.Sidecar.Ready)
+		c.sockets("sidecar", f.Sidecar.Listen)
 	}
 	for i, h := range f.Hosts {
 		c.host(fmt.Sprintf("hosts[%d] %q", i, h.Name), h, f.Sidecar != nil)
@@ -120,6 +121,28 @@ func (c *checker) ready(where string, r Ready) {
 	}
 	if (r.Socket != "") != (r.Path != "") {
 		c.failf("%s: ready: socket and path go together", where)
+	}
+}
+
+// maxSockets is how many sockets a process can be given.
+const maxSockets = 8
+
+func (c *checker) sockets(where string, sockets []Socket) {
+	if len(sockets) > maxSockets {
+		c.failf("%s: listen: %d sockets, want %d at most", where, len(sockets), maxSockets)
+	}
+	taken := map[Socket]bool{}
+	for _, s := range sockets {
+		if s.Network != "tcp" && s.Network != "udp" {
+			c.failf("%s: listen: network %q, want tcp or udp", where, s.Network)
+		}
+		if !s.Address.IsValid() || s.Address.Port() == 0 {
+			c.failf("%s: listen: %q is not an address with a port", where, s.Address)
+		}
+		if taken[s] {
+			c.failf("%s: listen: %s %v is there twice", where, s.Network, s.Address)
+		}
+		taken[s] = true
 	}
 }
 

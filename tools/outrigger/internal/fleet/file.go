@@ -82,8 +82,18 @@ type Sidecar struct {
 	Command `yaml:",inline"`
 	User    string `yaml:"user"`
 	Ready   Ready  `yaml:"ready"`
+	// Listen are sockets that the supervisor opens for it on its host, and keeps open
+	// until it is not wanted any more: what comes while it is away waits for the next.
+	Listen []Socket `yaml:"listen"`
 	// Config, if not empty, is written to ${HOST_CONFIG} before the start.
 	Config string `yaml:"config"`
+}
+
+// Socket is one to listen on. A process finds those that it gets as sd_listen_fds(3)
+// of systemd says, in the order of the file.
+type Socket struct {
+	Network string         `yaml:"network" json:"network"` // "tcp" or "udp"
+	Address netip.AddrPort `yaml:"address" json:"address"`
 }
 
 // Host is a workload with a network of its own.

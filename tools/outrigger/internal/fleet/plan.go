@@ -82,6 +82,7 @@ type Process struct {
 	ID     string   `json:"id,omitempty"` // SPIFFE ID to hand join tokens for
 	After  []string `json:"after,omitempty"`
 	Ready  Ready    `json:"ready"`
+	Listen []Socket `json:"listen,omitempty"`
 	Manual bool     `json:"manual,omitempty"`
 	Config string   `json:"config,omitempty"` // path of a file to write before the start
 	Text   string   `json:"text,omitempty"`   // its content
@@ -214,6 +215,7 @@ func (p *Plan) addHost(f File, i int, address netip.Addr, s Settings) error {
 		process := Process{
 			Name: host.Name + ".sidecar", Kind: KindSidecar, Host: host.Name, Dir: folder,
 			UID: p.uid(f.Sidecar.User), After: host.After, Manual: host.Manual,
+			Listen: f.Sidecar.Listen,
 		}
 		if f.Authority != "" {
 			process.ID = id

@@ -114,8 +114,12 @@ func identity() string {
 }
 
 // sidecar starts a proxy that outlives it, unless one is there already, and
-// answers at the name server's and the admin port.
+// answers at the admin port and in the sockets that it gets. It does not come up
+// while its folder has a file "hold".
 func sidecar(args []string) error {
+	for fd := 3; fd < 5; fd++ { // the sockets are not the proxy's
+		syscall.CloseOnExec(fd)
+	}
 	folder := args[0]
 	pidFile := filepath.Join(folder, "proxy.pid")
 	if !proxyRuns(pidFile) {
@@ -130,7 +134,10 @@ func sidecar(args []string) error {
 		}
 		go command.Wait()
 	}
-	if _, err := net.ListenPacket("udp", "127.0.0.1:53"); err != nil {
+	if _, err := os.Stat(filepath.Join(folder, "hold")); err == nil {
+		return fmt.Errorf("held back")
+	}
+	if err := answer(); err != nil {
 		return err
 	}
 	mux := http.NewServeMux()
@@ -138,6 +145,42 @@ func sidecar(args []string) error {
 	mux.HandleFunc("GET /config", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, args[1]) })
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, identity()) })
 	return http.ListenAndServe(":15090", mux)
+}
+
+// answer says who answers, in the sockets that sd_listen_fds(3) speaks of.
+func answer() error {
+	if pid := os.Getenv("LISTEN_PID"); os.Getenv("LISTEN_FDS") != "2" || pid != strconv.Itoa(os.Getpid()) {
+		return fmt.Errorf("%q sockets for %q, want 2 for %d", os.Getenv("LISTEN_FDS"), pid, os.Getpid())
+	}
+	udp, err := net.FilePacketConn(os.NewFile(3, "udp"))
+	if err != nil {
+		return err
+	}
+	tcp, err := net.FileListener(os.NewFile(4, "tcp"))
+	if err != nil {
+		return err
+	}
+	who := fmt.Sprintf("answered by %d", os.Getpid())
+	go func() {
+		for b := make([]byte, 64); ; {
+			_, from, err := udp.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			udp.WriteTo([]byte(who), from)
+		}
+	}()
+	go func() {
+		for {
+			conn, err := tcp.Accept()
+			if err != nil {
+				return
+			}
+			io.WriteString(conn, who)
+			conn.Close()
+		}
+	}()
+	return nil
 }
 
 func proxyRuns(pidFile string) bool {
@@ -172,12 +215,32 @@ func proxy([]string) error {
 	return <-failures
 }
 
-// app serves at a port. GET /fetch calls another URL.
+// app serves at a port. GET /fetch calls another URL, GET /ask the name server of the
+// host over a network.
 func app(args []string) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /fetch", fetch)
+	mux.HandleFunc("GET /ask", ask)
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, identity()) })
 	return http.ListenAndServe(args[0], mux)
+}
+
+// ask waits for an answer of the name server for as long as it is not refused.
+func ask(w http.ResponseWriter, r *http.Request) {
+	conn, err := net.Dial(r.URL.Query().Get("network"), "127.0.0.1:53")
+	if err != nil {
+		io.WriteString(w, err.Error())
+		return
+	}
+	defer conn.Close()
+	io.WriteString(conn, "?")
+	b := make([]byte, 64)
+	n, err := conn.Read(b)
+	if err != nil {
+		io.WriteString(w, err.Error())
+		return
+	}
+	w.Write(b[:n])
 }
 
 // fetch gets another URL.

@@ -18,7 +18,7 @@ import (
 )
 
 // The descriptors that a process to be must have been started with. JoinFD is
-// there only if Spec.Join says so; the program finds it at the same number.
+// there only if Spec.Join says so. As many sockets as Spec.Sockets says come last.
 const (
 	SpecFD = 3
 	NetFD  = 4
@@ -27,6 +27,14 @@ const (
 
 // joinVariable tells the program where its join tokens come from.
 const joinVariable = "OUTRIGGER_JOIN_FD"
+
+// How a program finds the sockets that it is to serve: from listenFD on, as
+// sd_listen_fds(3) of systemd has it.
+const (
+	listenFD       = 3
+	listenVariable = "LISTEN_FDS"
+	listenerPID    = "LISTEN_PID"
+)
 
 // Spec says what to turn into.
 type Spec struct {
@@ -43,6 +51,7 @@ type Spec struct {
 	Hostname     string    `json:"hostname"`
 	Binds        []Bind    `json:"binds"`
 	Join         bool      `json:"join"`
+	Sockets      int       `json:"sockets"` // how many it gets to listen on
 }
 
 // Bind puts a file over another one, in the program's own mount namespace. A
@@ -60,7 +69,9 @@ const maxSpec = 1 << 20
 func Become() error {
 	// Namespaces and users belong to threads; the one that calls execve decides.
 	runtime.LockOSThread()
-	spec, err := read(os.NewFile(SpecFD, "spec"))
+	from := os.NewFile(SpecFD, "spec")
+	defer from.Close() // not before, since another file may come to be at its number
+	spec, err := read(from)
 	if err != nil {
 		return err
 	}
@@ -186,15 +197,40 @@ func (s Spec) become() error {
 }
 
 func (s Spec) execute() error {
-	env := s.Env
-	unix.CloseOnExec(SpecFD)
-	unix.CloseOnExec(NetFD)
-	if s.Join {
-		env = append(env, joinVariable+"="+strconv.Itoa(JoinFD))
+	env, err := s.hand()
+	if err != nil {
+		return err
 	}
 	if err := unix.Chdir(s.Dir); err != nil {
 		return fmt.Errorf("folder %s: %w", s.Dir, err)
 	}
-	err := unix.Exec(s.Path, append([]string{s.Path}, s.Args...), env)
+	err = unix.Exec(s.Path, append([]string{s.Path}, s.Args...), env)
 	return fmt.Errorf("run %s: %w", s.Path, err)
+}
+
+// hand puts the program's descriptors where it looks for them and returns its
+// environment, which says where that is.
+func (s Spec) hand() ([]string, error) {
+	env, first := s.Env, JoinFD
+	if s.Join {
+		first++
+		// Out of the way of the sockets.
+		join, err := unix.FcntlInt(JoinFD, unix.F_DUPFD, first+s.Sockets)
+		if err != nil {
+			return nil, fmt.Errorf("hand over the join socket: %w", err)
+		}
+		env = append(env, joinVariable+"="+strconv.Itoa(join))
+	}
+	for i := range s.Sockets {
+		if err := unix.Dup3(first+i, listenFD+i, 0); err != nil { // which survives the exec
+			return nil, fmt.Errorf("hand over a socket: %w", err)
+		}
+	}
+	for fd := listenFD + s.Sockets; fd < first+s.Sockets; fd++ {
+		unix.CloseOnExec(fd)
+	}
+	if s.Sockets > 0 {
+		env = append(env, listenVariable+"="+strconv.Itoa(s.Sockets), listenerPID+"="+strconv.Itoa(os.Getpid()))
+	}
+	return env, nil
 }

@@ -16,7 +16,7 @@ import (
 // itself, and for each process with its host.
 const (
 	ownDescriptors     = 128
-	processDescriptors = 8
+	processDescriptors = 16
 )
 
 // Places is how many connections each of a supervisor's doors can carry where a

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -17,13 +18,14 @@ import (
 // childFiles are the descriptors of a process and their other ends.
 type childFiles struct {
 	child  []*os.File
+	kept   []*os.File // of the child, too, and not closed here: others have them after it
 	output *os.File
 	spec   *os.File
 	join   net.Conn // nil if it gets no tokens
 }
 
-func openFiles(space *netns.Space, join bool) (*childFiles, error) {
-	f := &childFiles{}
+func openFiles(space *netns.Space, join bool, kept []*os.File) (*childFiles, error) {
+	f := &childFiles{kept: kept}
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return nil, fmt.Errorf("open standard input: %w", err)
@@ -69,8 +71,8 @@ func (f *childFiles) openJoin() error {
 }
 
 func (f *childFiles) numbers() []uintptr {
-	numbers := make([]uintptr, 0, len(f.child))
-	for _, file := range f.child {
+	numbers := make([]uintptr, 0, len(f.child)+len(f.kept))
+	for _, file := range slices.Concat(f.child, f.kept) {
 		numbers = append(numbers, file.Fd())
 	}
 	return numbers

@@ -48,6 +48,7 @@ type launcher struct {
 	reaper *reaper
 	places map[string]place // by host name; "" is the hub
 	joins  *joiner
+	kept   *keeper
 	user   bool // only one uid exists
 	log    *slog.Logger
 	// parts are the goroutines that serve processes; they end with the processes.
@@ -110,7 +111,12 @@ func (l *launcher) Start(ctx context.Context, p fleet.Process) (running, error) 
 		}
 	}
 	log.Forget()
-	files, err := openFiles(l.places[p.Host].space, p.ID != "")
+	space := l.places[p.Host].space
+	sockets, err := l.kept.of(p, space)
+	if err != nil {
+		return nil, err
+	}
+	files, err := openFiles(space, p.ID != "", sockets)
 	if err != nil {
 		return nil, err
 	}
@@ -177,6 +183,7 @@ func (l *launcher) spec(p fleet.Process) enter.Spec {
 	spec := enter.Spec{
 		Path: p.Path, Args: p.Args, Env: p.Env, Dir: p.Dir, UID: p.UID, Groups: p.Groups,
 		Hostname: at.host, Binds: at.binds, Join: p.ID != "",
+		Sockets: len(p.Listen),
 	}
 	if p.Kind == fleet.KindSidecar && l.user {
 		// To mark its traffic, the only way to tell it where it has no uid.

@@ -23,10 +23,17 @@ const envoyFolder = "envoy"
 // killLimit is how long the end of an Envoy by force may take.
 const killLimit = time.Second
 
-// EndEnvoy ends the Envoy that a process which has ended left behind, if it did.
+// Forget implements starter: there is to be no next start, for which its Envoy and its
+// sockets are.
+func (l *launcher) Forget(p fleet.Process) error {
+	l.kept.close(p)
+	return l.endEnvoy(p)
+}
+
+// endEnvoy ends the Envoy that a process which has ended left behind, if it did.
 // An Envoy outlives the process that runs it, for the next start to take it over;
 // where there is to be no next start, nobody else ends it.
-func (l *launcher) EndEnvoy(p fleet.Process) error {
+func (l *launcher) endEnvoy(p fleet.Process) error {
 	if p.Kind == fleet.KindApp {
 		return nil
 	}

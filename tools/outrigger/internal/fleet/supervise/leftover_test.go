@@ -77,7 +77,7 @@ func TestOnlyTheEnvoyThatWasNotedIsEnded(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := l.EndEnvoy(p); (err != nil) != c.wantErr {
+		if err := l.endEnvoy(p); (err != nil) != c.wantErr {
 			t.Errorf("%s: error %v, want one: %v", c.name, err, c.wantErr)
 		}
 		if got := lives(); got != c.wantLives {

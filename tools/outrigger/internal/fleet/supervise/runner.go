@@ -16,8 +16,8 @@ type (
 	starter interface {
 		Start(ctx context.Context, p fleet.Process) (running, error)
 		LastWords(name string) string
-		// EndEnvoy ends what a process that has ended left running.
-		EndEnvoy(p fleet.Process) error
+		// Forget ends what a process that has ended left for its next start.
+		Forget(p fleet.Process) error
 	}
 	checker interface {
 		Probe(ctx context.Context, p fleet.Process) error
@@ -256,7 +256,7 @@ func (r *runner) endProbes() {
 
 // rest sees to it that nothing of a process that is not wanted runs on.
 func (r *runner) rest() {
-	if err := r.start.EndEnvoy(r.process); err != nil {
+	if err := r.start.Forget(r.process); err != nil {
 		r.log.Warn("its Envoy may run on", "error", err)
 	}
 	r.board.update(r.process.Name, time.Now(), func(s *fleet.Status) {

@@ -78,7 +78,7 @@ func (s *stage) Start(context.Context, fleet.Process) (running, error) {
 
 func (s *stage) LastWords(string) string { return "last words" }
 
-func (s *stage) EndEnvoy(fleet.Process) error {
+func (s *stage) Forget(fleet.Process) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.swept++

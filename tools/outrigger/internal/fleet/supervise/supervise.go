@@ -149,7 +149,7 @@ type supervisor struct {
 func newSupervisor(orders fleet.Orders, n *network, l *line, log *slog.Logger) *supervisor {
 	plan := orders.Plan
 	s := &supervisor{plan: plan, line: l, log: log, reaper: newReaper(), runners: map[string]*runner{}}
-	s.launcher = &launcher{reaper: s.reaper, places: n.places, user: !plan.Root, log: log, logs: map[string]*logfile.File{}}
+	s.launcher = &launcher{reaper: s.reaper, places: n.places, kept: newKeeper(), user: !plan.Root, log: log, logs: map[string]*logfile.File{}}
 	if plan.Authority != nil {
 		s.launcher.joins = newJoiner(*plan.Authority)
 	}
