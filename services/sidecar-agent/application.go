@@ -108,8 +108,10 @@ const maxAnswer = 16 << 10
 
 // well asks on conn for the path of health.
 func (a *application) well(ctx context.Context, conn net.Conn, host string) error {
-	_ = conn.SetDeadline(time.Now().Add(probeTimeout))
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	if err := conn.SetDeadline(time.Now().Add(probeTimeout)); err != nil {
+		return errClosed // without a deadline it would not be asked
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	_, err := io.WriteString(conn, "GET "+a.health+" HTTP/1.1\r\nHost: "+host+"\r\nUser-Agent: sidecar-agent\r\nConnection: close\r\n\r\n")
 	var res *http.Response
