@@ -9,7 +9,6 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
-	"google.golang.org/grpc/tap"
 
 	"github.com/outrigger-mesh/outrigger/internal/fault"
 	"github.com/outrigger-mesh/outrigger/internal/identity"
@@ -122,57 +121,46 @@ func (s *Server) allow(c Caller, method string) error {
 	return fault.Denied.Errorf("%s: %s may not call this", method, c.ID)
 }
 
-// atTheDoor says who makes a call, in its context, and refuses the call of who may not make
-// it before anything of its request is read: what the interceptors see is decoded, and
-// decoding costs a hundred times the memory of what was sent. Methods that are not served
-// have no request, and get their own answer.
-func (s *Server) atTheDoor(ctx context.Context, info *tap.Info) (context.Context, error) {
-	if !s.methods[info.FullMethodName] {
-		return ctx, nil
+// door is what every call of a method comes by. Who may not make it is refused before
+// anything of the request is read: to decode one costs a hundred times the memory of what
+// was sent. gRPC's tap handle could refuse earlier, but leaves the timer of a call with a
+// deadline behind.
+func (s *Server) door(method string, next grpc.StreamHandler) grpc.StreamHandler {
+	return func(srv any, ss grpc.ServerStream) (err error) {
+		began := time.Now()
+		defer func() {
+			err = s.finish(method, recover(), err)
+			s.calls.ended(ss.Context(), method, began, err)
+		}()
+		c, err := s.caller(ss.Context(), began)
+		if err == nil {
+			err = s.allow(c, method)
+		}
+		if err != nil {
+			return err
+		}
+		return next(srv, entered{ss, WithCaller(ss.Context(), c)})
 	}
-	began := time.Now()
-	c, err := s.caller(metadata.NewIncomingContext(ctx, info.Header), began)
-	if err == nil {
-		err = s.allow(c, info.FullMethodName)
-	}
-	if err != nil {
-		err = s.finish(info.FullMethodName, nil, err)
-		s.calls.ended(ctx, info.FullMethodName, began, err)
-		return ctx, err
-	}
-	return WithCaller(ctx, c), nil
 }
 
-// admitted refuses a call that did not come by the door.
-func admitted(ctx context.Context, method string) error {
-	if _, ok := ctx.Value(callerKey{}).(Caller); !ok {
-		return fault.Internal.Errorf("%s: nobody has looked at who calls", method)
-	}
-	return nil
+// entered is a call of which it is known who makes it.
+type entered struct {
+	grpc.ServerStream
+	ctx context.Context
 }
 
-func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (res any, err error) {
-	began := time.Now()
-	defer func() {
-		err = s.finish(info.FullMethod, recover(), err)
-		s.calls.ended(ctx, info.FullMethod, began, err)
-	}()
-	if err := admitted(ctx, info.FullMethod); err != nil {
-		return nil, err
-	}
-	return next(ctx, req)
-}
+func (e entered) Context() context.Context { return e.ctx }
 
-func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
-	began := time.Now()
-	defer func() {
-		err = s.finish(info.FullMethod, recover(), err)
-		s.calls.ended(ss.Context(), info.FullMethod, began, err)
-	}()
-	if err := admitted(ss.Context(), info.FullMethod); err != nil {
-		return err
+// one makes a method of one request a stream, which is read when it is received: before
+// that nothing is.
+func one(call grpc.MethodHandler) grpc.StreamHandler {
+	return func(srv any, ss grpc.ServerStream) error {
+		answer, err := call(srv, ss.Context(), ss.RecvMsg, nil)
+		if err != nil {
+			return err
+		}
+		return ss.SendMsg(answer)
 	}
-	return next(srv, ss)
 }
 
 // finish maps an error to its status; a panic of a handler becomes an internal error,

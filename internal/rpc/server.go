@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
@@ -107,40 +108,41 @@ func (c Config) connectionAge() time.Duration {
 	return connectionAge
 }
 
-// registrar registers every service with both servers, and its methods as known.
+// registrar registers every service with both servers, each method behind the door.
 type registrar struct{ s *Server }
 
 // RegisterService implements grpc.ServiceRegistrar.
 func (r registrar) RegisterService(desc *grpc.ServiceDesc, impl any) {
-	r.s.remote.RegisterService(desc, impl)
-	r.s.local.RegisterService(desc, impl)
+	own := *desc
+	own.Methods, own.Streams = nil, slices.Clone(desc.Streams)
 	for _, m := range desc.Methods {
-		r.s.methods["/"+desc.ServiceName+"/"+m.MethodName] = true
+		own.Streams = append(own.Streams, grpc.StreamDesc{StreamName: m.MethodName, Handler: one(m.Handler)})
 	}
-	for _, m := range desc.Streams {
-		r.s.methods["/"+desc.ServiceName+"/"+m.StreamName] = true
+	for i, m := range own.Streams {
+		own.Streams[i].Handler = r.s.door("/"+desc.ServiceName+"/"+m.StreamName, m.Handler)
 	}
+	r.s.remote.RegisterService(&own, impl)
+	r.s.local.RegisterService(&own, impl)
 }
 
 // Server serves gRPC. Register services before Run.
 type Server struct {
-	name    string
-	cfg     Config
-	admins  map[spiffe.ID]bool
-	access  map[string]Access
-	methods map[string]bool // that are served
-	tel     *telemetry.Telemetry
-	calls   *calls
-	remote  *grpc.Server // by TLS: connections have an age
-	local   *grpc.Server // by Unix socket and pipe
-	pipe    *bufconn.Listener
-	loop    *grpc.ClientConn
+	name   string
+	cfg    Config
+	admins map[spiffe.ID]bool
+	access map[string]Access
+	tel    *telemetry.Telemetry
+	calls  *calls
+	remote *grpc.Server // by TLS: connections have an age
+	local  *grpc.Server // by Unix socket and pipe
+	pipe   *bufconn.Listener
+	loop   *grpc.ClientConn
 }
 
 // NewServer returns a server named for its service. Errors: an admin that is no
 // SPIFFE ID.
 func NewServer(name string, cfg Config, tlsConfig *tls.Config, access map[string]Access, tel *telemetry.Telemetry) (*Server, error) {
-	s := &Server{name: name, cfg: cfg, access: access, tel: tel, admins: map[spiffe.ID]bool{}, methods: map[string]bool{}, pipe: bufconn.Listen(1 << 20)}
+	s := &Server{name: name, cfg: cfg, access: access, tel: tel, admins: map[spiffe.ID]bool{}, pipe: bufconn.Listen(1 << 20)}
 	for _, a := range cfg.Admins {
 		id, err := spiffe.Parse(a)
 		if err != nil {
@@ -166,9 +168,6 @@ func (s *Server) server(creds credentials.TransportCredentials, alive keepalive.
 	alive.Time, alive.Timeout = 30*time.Second, 10*time.Second
 	opts := []grpc.ServerOption{
 		grpc.Creds(creds),
-		grpc.InTapHandle(s.atTheDoor),
-		grpc.ChainUnaryInterceptor(s.unary),
-		grpc.ChainStreamInterceptor(s.stream),
 		grpc.MaxRecvMsgSize(s.cfg.RequestLimit()), grpc.MaxSendMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(1024),
 		grpc.NumStreamWorkers(workers),
