@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	configv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/config/v1"
-	"github.com/outrigger-mesh/outrigger/services/pilot/internal/model"
 )
 
 // Whom callers believe is the accounts of a service's workloads, and workloads join by
@@ -52,9 +51,15 @@ func (c *checker) linkAccount(o *configv1.Object, warn report) {
 	}
 }
 
+// selects tells whether w has the labels that s asks for. It is asked of every service
+// about every workload of a namespace.
 func selects(s *configv1.Service, w *configv1.Workload) bool {
-	selector := model.LabelsOf(s.GetSelector())
-	return selector != "" && selector.SubsetOf(w.GetLabels())
+	for key, value := range s.GetSelector() {
+		if got, ok := w.GetLabels()[key]; !ok || got != value {
+			return false
+		}
+	}
+	return len(s.GetSelector()) > 0
 }
 
 // accountsOf lists what the workloads of a service run as, each once. One workload is left

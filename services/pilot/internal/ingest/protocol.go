@@ -17,13 +17,19 @@ import (
 // linkProtocols refuses a service that contradicts another about a port.
 func (c *checker) linkProtocols(o *configv1.Object, s *configv1.Service, say report) {
 	self := model.RefOf(o)
+	var mine []*configv1.Workload
+	for _, w := range c.index.near[self.Namespace] {
+		if stands(s, w) {
+			mine = append(mine, w)
+		}
+	}
 	for _, ref := range c.index.within[self.Namespace] {
 		other := c.next[ref].GetService()
 		if ref == self || !disagree(s, other) {
 			continue
 		}
-		for _, w := range c.index.near[self.Namespace] {
-			if !stands(s, w) || !stands(other, w) {
+		for _, w := range mine {
+			if !stands(other, w) {
 				continue
 			}
 			if i, number, ok := contradiction(s, other, w); ok {
