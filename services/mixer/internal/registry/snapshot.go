@@ -165,11 +165,18 @@ func (s *Snapshot) Named(namespace, workload string) (*Workload, bool) {
 // Known reports whether any workload has the address.
 func (s *Snapshot) Known(address netip.Addr) bool { return len(s.byAddress[address.Unmap()]) > 0 }
 
-// Elsewhere reports whether address is that of others and not of w. One that nobody has
-// may be w's own, translated on the way.
+// Elsewhere reports whether address is that of others of w's account and not of w. One that
+// nobody has may be w's own, translated on the way; so may that of another account, whose
+// workloads have other certificates.
 func (s *Snapshot) Elsewhere(w *Workload, address netip.Addr) bool {
-	there := s.byAddress[address.Unmap()]
-	return len(there) > 0 && !slices.Contains(there, w)
+	others := false
+	for _, there := range s.byAddress[address.Unmap()] {
+		if there == w {
+			return false
+		}
+		others = others || there.Namespace == w.Namespace && there.Account == w.Account
+	}
+	return others
 }
 
 // Peer returns the workload that has the address and whose account is id's. If several

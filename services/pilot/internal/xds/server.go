@@ -73,8 +73,12 @@ func (s *Server) serve(ctx context.Context, w wire) error {
 	for {
 		changed := s.sets.Changed()
 		if c != nil {
+			set := s.sets.Current()
+			if err := c.named(set); err != nil {
+				return c.refused(ctx, err)
+			}
 			var err error
-			if wake, err = c.push(s.sets.Current()); err != nil {
+			if wake, err = c.push(set); err != nil {
 				return err
 			}
 		}
@@ -134,11 +138,6 @@ func receive(ctx context.Context, w wire) (in <-chan message, ended <-chan error
 func (s *Server) connect(ctx context.Context, w wire, n node) (*conn, error) {
 	caller := rpc.CallerFrom(ctx)
 	id := caller.ID
-	if err := s.admit(n, caller); err != nil {
-		s.stats.refused(ctx)
-		s.log.Warn("proxy refused", telemetry.Proxy(n.name), telemetry.Peer(id.String()), "error", err)
-		return nil, err
-	}
 	c := &conn{
 		server: s, wire: w, node: n, id: id, machine: stream.New(stream.Config{Announce: n.role != translate.Sidecar}),
 		info: status.Proxy{
@@ -146,6 +145,13 @@ func (s *Server) connect(ctx context.Context, w wire, n node) (*conn, error) {
 			Workload: model.Ref{Kind: "Workload", Namespace: n.namespace, Name: n.name},
 			Protocol: w.protocol(), EnvoyVersion: n.version, ConnectedAt: time.Now(),
 		},
+	}
+	err := s.admit(n, caller)
+	if err == nil {
+		err = c.named(s.sets.Current())
+	}
+	if err != nil {
+		return nil, c.refused(ctx, err)
 	}
 	c.handleID = s.table.Connect(c.info)
 	s.stats.connected(ctx, 1)
@@ -168,22 +174,33 @@ func (s *Server) admit(n node, caller rpc.Caller) error {
 	return nil
 }
 
-// admitSidecar refuses the name of a workload that another account has registered, and a
-// place where the caller is not: who waits for proxies would wait for that one and look
+// admitSidecar refuses a place where the caller is not: who waits for proxies would look
 // for it there.
 func (s *Server) admitSidecar(n node, caller rpc.Caller) error {
 	if host, _, err := net.SplitHostPort(caller.Address); !s.cfg.AnyAddress && (err != nil || host != n.address) {
 		return fault.Denied.Errorf("node says it is at %s, and calls from %s", n.address, caller.Address)
 	}
-	set := s.sets.Current()
-	if set == nil {
+	return nil
+}
+
+// named refuses the name of a workload that another account has registered, be it after the
+// proxy connected: who waits for that one's proxies would wait for this one.
+func (c *conn) named(set *translate.Set) error {
+	if set == nil || c.node.role != translate.Sidecar {
 		return nil
 	}
-	ref := model.Ref{Kind: "Workload", Namespace: n.namespace, Name: n.name}
-	if w := set.Snapshot.Workloads[ref]; w != nil && w.Leased && w.Account != caller.ID {
-		return fault.Denied.Errorf("%s is registered by %s, the node's certificate is of %s", ref, w.Account, caller.ID)
+	ref := model.Ref{Kind: "Workload", Namespace: c.node.namespace, Name: c.node.name}
+	if w := set.Snapshot.Workloads[ref]; w != nil && w.Leased && w.Account != c.id {
+		return fault.Denied.Errorf("%s is registered by %s, the node's certificate is of %s", ref, w.Account, c.id)
 	}
 	return nil
+}
+
+// refused counts and logs that the proxy is not served, and returns why.
+func (c *conn) refused(ctx context.Context, err error) error {
+	c.server.stats.refused(ctx)
+	c.server.log.Warn("proxy refused", telemetry.Proxy(c.node.name), telemetry.Peer(c.id.String()), "error", err)
+	return err
 }
 
 // facts are what the translation may know of the proxy: what the registry says of its

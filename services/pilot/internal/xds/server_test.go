@@ -262,3 +262,39 @@ func TestWhoIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// A pilot that has just started does not know yet whose names are taken.
+func TestAnothersNameIsRefusedWhenItIsKnown(t *testing.T) {
+	f, tab, client := open(t)
+	ss, err := client.DeltaAggregatedResources(deadline(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := named(nodeFor("a", "sidecar"), "theirs-1")
+	if err := ss.Send(&discoveryv3.DeltaDiscoveryRequest{Node: n, TypeUrl: translate.Cluster.URL()}); err != nil {
+		t.Fatal(err)
+	}
+	awaitProxies(t, tab, 1)
+	f.put(1, "x")
+	if res, err := ss.Recv(); status.Code(err) != codes.PermissionDenied {
+		t.Errorf("got %v, %v, want a refusal", res, err)
+	}
+	awaitProxies(t, tab, 0)
+}
+
+// awaitProxies waits until so many are connected.
+func awaitProxies(t *testing.T, tab *table.Table, want int) {
+	t.Helper()
+	late := deadline(t)
+	for {
+		got, changed := tab.Proxies()
+		if len(got) == want {
+			return
+		}
+		select {
+		case <-changed:
+		case <-late.Done():
+			t.Fatalf("%v are connected, want %d", got, want)
+		}
+	}
+}
