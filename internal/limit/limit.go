@@ -28,8 +28,17 @@ type Listener struct {
 	close sync.Once
 
 	mu      sync.Mutex
-	open    map[*conn]bool // whether it was evicted
-	evicted time.Time      // the latest
+	open    map[*conn]bool    // whether it was evicted
+	leaving int               // how many of them were
+	evicted time.Time         // when the latest was
+	places  map[string]*place // by address, of those that were not
+	calm    time.Time         // before then nobody is overdue
+}
+
+// place is what an address has.
+type place struct {
+	open   int // connections
+	silent int // those by which nobody has said a word
 }
 
 // New bounds l to a number of connections. When there are as many, a new one has another
@@ -42,7 +51,7 @@ type Listener struct {
 func New(l net.Listener, connections int, idle time.Duration) *Listener {
 	return &Listener{
 		Listener: l, limit: connections, idle: idle,
-		left: make(chan struct{}, 1), done: make(chan struct{}), open: map[*conn]bool{},
+		left: make(chan struct{}, 1), done: make(chan struct{}), open: map[*conn]bool{}, places: map[string]*place{},
 	}
 }
 
@@ -106,44 +115,92 @@ func (l *Listener) Close() error {
 	return l.Listener.Close()
 }
 
-// enter takes a place for c, or makes one.
+// enter takes a place for c, or makes one. Who is refused comes back at once: that must
+// not take a look at every connection.
 func (l *Listener) enter(c *conn, now time.Time) outcome {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.open) < l.limit {
-		l.open[c] = false
+		l.add(c)
 		return entered
 	}
-	places := map[string]int{}
-	for each, evicted := range l.open {
-		if evicted && now.Sub(l.evicted) < patience {
-			return awaits // it is about to leave
-		}
-		if !evicted {
-			places[each.from]++
-		}
+	if l.leaving > 0 && now.Sub(l.evicted) < patience {
+		return awaits // it is about to leave
+	}
+	out := l.mostOverdue(now)
+	if out == nil {
+		out = l.inFavour(c, now)
+	}
+	if out == nil {
+		return refused
+	}
+	l.remove(out)
+	l.open[out], l.evicted = true, now
+	l.leaving++
+	_ = out.Conn.Close() // who serves it is told
+	return awaits
+}
+
+func (l *Listener) add(c *conn) {
+	l.open[c] = false
+	at := l.places[c.from]
+	if at == nil {
+		at = &place{}
+		l.places[c.from] = at
+	}
+	at.open++
+	if !c.heard.Load() {
+		at.silent++
+	}
+	if soon := time.Unix(0, c.last.Load()).Add(min(l.idle, unheard)); soon.Before(l.calm) {
+		l.calm = soon
+	}
+}
+
+// remove takes a connection that was not evicted off its address's count.
+func (l *Listener) remove(c *conn) {
+	at := l.places[c.from]
+	at.open--
+	if !c.heard.Load() {
+		at.silent--
+	}
+	if at.open == 0 {
+		delete(l.places, c.from)
+	}
+}
+
+// mostOverdue finds the connection that is overdue for longest, nil if none is. Use only
+// puts off when one will be.
+func (l *Listener) mostOverdue(now time.Time) *conn {
+	if now.Before(l.calm) {
+		return nil
 	}
 	out := l.leastUsed(now, func(*conn) bool { return true })
-	if out != nil && l.overdue(out, now) < 0 {
-		if out = l.inFavour(c, places, now); out == nil {
-			return refused
-		}
+	if out == nil {
+		return nil
 	}
-	if out != nil {
-		l.open[out], l.evicted = true, now
-		_ = out.Conn.Close() // who serves it is told
+	if late := l.overdue(out, now); late < 0 {
+		l.calm = now.Add(-late)
+		return nil
 	}
-	return awaits
+	return out
 }
 
 // inFavour finds the connection in use that gives way to c, nil if none does: one of the
 // address with the most; of c's own address, if that is it, one that has not said a word.
-func (l *Listener) inFavour(c *conn, places map[string]int, now time.Time) *conn {
-	most := mostUsed(places)
-	if places[most] > places[c.from]+1 {
-		return l.leastUsed(now, func(each *conn) bool { return each.from == most })
+func (l *Listener) inFavour(c *conn, now time.Time) *conn {
+	var own place
+	if at := l.places[c.from]; at != nil {
+		own = *at
 	}
-	return l.leastUsed(now, func(each *conn) bool { return each.from == c.from && !each.heard.Load() })
+	most, n := l.mostUsed()
+	switch {
+	case n > own.open+1:
+		return l.leastUsed(now, func(each *conn) bool { return each.from == most })
+	case own.silent > 0:
+		return l.leastUsed(now, func(each *conn) bool { return each.from == c.from && !each.heard.Load() })
+	}
+	return nil
 }
 
 // leastUsed finds among some of the connections the one that is overdue for longest.
@@ -161,15 +218,14 @@ func (l *Listener) leastUsed(now time.Time, among func(*conn) bool) *conn {
 	return found
 }
 
-// mostUsed is the address with the most places.
-func mostUsed(places map[string]int) string {
-	var most string
-	for from, n := range places {
-		if n > places[most] {
-			most = from
+// mostUsed is the address with the most connections, and how many these are.
+func (l *Listener) mostUsed() (most string, n int) {
+	for from, at := range l.places {
+		if at.open > n {
+			most, n = from, at.open
 		}
 	}
-	return most
+	return most, n
 }
 
 // overdue is for how much longer than it may c has been idle.
@@ -183,6 +239,11 @@ func (l *Listener) overdue(c *conn, now time.Time) time.Duration {
 
 func (l *Listener) leave(c *conn) {
 	l.mu.Lock()
+	if evicted, there := l.open[c]; evicted {
+		l.leaving--
+	} else if there {
+		l.remove(c)
+	}
 	delete(l.open, c)
 	l.mu.Unlock()
 	select {
@@ -191,13 +252,23 @@ func (l *Listener) leave(c *conn) {
 	}
 }
 
+// hears notes that somebody said a word by c.
+func (l *Listener) hears(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if evicted, there := l.open[c]; there && !evicted && !c.heard.Load() {
+		l.places[c.from].silent--
+	}
+	c.heard.Store(true)
+}
+
 // conn knows when it was last of use, in nanoseconds since 1970.
 type conn struct {
 	net.Conn
 	of   *Listener
 	from string // its address
 	last atomic.Int64
-	// heard is whether anything was read.
+	// heard is whether anything was read; it is set with the Listener's lock.
 	heard atomic.Bool
 	gone  sync.Once
 }
@@ -208,8 +279,10 @@ func (c *conn) used() { c.last.Store(time.Now().UnixNano()) }
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n > 0 {
-		c.heard.Store(true)
 		c.used()
+		if !c.heard.Load() {
+			c.of.hears(c)
+		}
 	}
 	return n, err
 }
