@@ -115,8 +115,9 @@ func (a *application) well(ctx context.Context, conn net.Conn, host string) erro
 	defer stop()
 	_, err := io.WriteString(conn, "GET "+a.health+" HTTP/1.1\r\nHost: "+host+"\r\nUser-Agent: sidecar-agent\r\nConnection: close\r\n\r\n")
 	var res *http.Response
-	if err == nil {
-		res, err = http.ReadResponse(bufio.NewReader(io.LimitReader(conn, maxAnswer)), nil)
+	answer := bufio.NewReader(io.LimitReader(conn, maxAnswer))
+	for err == nil && (res == nil || interim(res.StatusCode)) {
+		res, err = http.ReadResponse(answer, nil)
 	}
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -131,6 +132,11 @@ func (a *application) well(ctx context.Context, conn net.Conn, host string) erro
 		return fmt.Errorf("application: it answers GET %s with status %d", a.health, res.StatusCode)
 	}
 	return nil
+}
+
+// interim reports whether a status says that the answer is to come (RFC 9110, 15.2).
+func interim(status int) bool {
+	return status >= 100 && status < 200 && status != http.StatusSwitchingProtocols
 }
 
 // isPath reports whether text can stand in a request as it is.
