@@ -51,11 +51,17 @@ func TestARefusedCallLeavesNothing(t *testing.T) {
 	before := objects()
 	refused(n)
 	// The server sees the end of the connection a moment after the client.
-	var left int64
-	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
-		if left = objects() - before; left < n/2 {
+	late, tick := time.After(10*time.Second), time.NewTicker(50*time.Millisecond)
+	defer tick.Stop()
+	for {
+		left := objects() - before
+		if left < n/2 {
 			return
 		}
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("%d refused calls leave %d objects", n, left)
+		}
 	}
-	t.Errorf("%d refused calls leave %d objects", n, left)
 }
