@@ -19,6 +19,7 @@ type index struct {
 	open      map[string][]model.Ref // services that name no accounts and stay as they are
 	external  map[string][]model.Ref // services by host name outside of the mesh
 	metrics   map[string]metric      // who exports a name first
+	routes    map[string][]*model.Route
 }
 
 // lookup makes the index.
@@ -28,7 +29,11 @@ func (c *checker) lookup() {
 		near: map[string][]*configv1.Workload{}, within: map[string][]model.Ref{}, open: map[string][]model.Ref{}, external: map[string][]model.Ref{},
 		metrics: c.exporters(),
 	}
+	var rules []*configv1.Object
 	for _, ref := range sortedRefs(c.next) {
+		if c.next[ref].GetRouteRule() != nil {
+			rules = append(rules, c.next[ref])
+		}
 		if s := c.next[ref].GetService(); s != nil {
 			c.index.within[ref.Namespace] = append(c.index.within[ref.Namespace], ref)
 			if a := cmp.Or(s.GetAddress(), c.view[ref].Address); a != "" {
@@ -49,6 +54,7 @@ func (c *checker) lookup() {
 			c.index.near[ref.Namespace] = append(c.index.near[ref.Namespace], w)
 		}
 	}
+	c.index.routes = model.RoutesByHost(rules, c.settings.Domain)
 }
 
 // another returns the first of refs that is not self.

@@ -66,6 +66,7 @@ func (c *checker) linkRoute(o *configv1.Object, r *configv1.RouteRule, say, warn
 		say("spec.destination", "%s has no HTTP port; routes are for HTTP only", ref)
 	}
 	c.linkSource(r.GetMatch().GetSource(), ns, warn)
+	c.linkOrder(model.RefOf(o), host, warn)
 	for i, w := range r.GetRoute() {
 		field := fmt.Sprintf("spec.route[%d]", i)
 		target, at := ruled, ref
@@ -82,6 +83,23 @@ func (c *checker) linkRoute(o *configv1.Object, r *configv1.RouteRule, say, warn
 		if len(w.GetLabels()) > 0 && !c.anyWorkload(at.Namespace, target.GetSelector(), w.GetLabels()) {
 			warn(field+".labels", "no workload of %s has these labels now; requests sent there are answered with 503", at)
 		}
+	}
+}
+
+// linkOrder warns of a rule that never comes to decide.
+func (c *checker) linkOrder(self model.Ref, host string, warn report) {
+	rules := c.index.routes[host]
+	at := slices.IndexFunc(rules, func(r *model.Route) bool { return r.Ref == self })
+	for _, before := range rules[:max(0, at)] {
+		if !before.Hides(rules[at]) {
+			continue
+		}
+		why := fmt.Sprintf("its precedence, %d, is larger", before.Precedence)
+		if before.Precedence == rules[at].Precedence {
+			why = "its precedence is the same, and its name is first"
+		}
+		warn("spec.precedence", "%s takes every request of this rule, because %s: this one does nothing", before.Ref, why)
+		return
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	configv1 "github.com/outrigger-mesh/outrigger/proto/gen/go/outrigger/config/v1"
 )
 
@@ -93,9 +95,18 @@ func newRoute(o *configv1.Object, domain string) *Route {
 	return r
 }
 
-// routesByHost sorts rules into the order in which they are tried: larger precedence
+// Hides reports whether every request that other would take is taken by r, if that is tried
+// first.
+func (r *Route) Hides(other *Route) bool {
+	return (r.SourceHost == "" || r.SourceHost == other.SourceHost) && r.SourceLabels.Within(other.SourceLabels) &&
+		!slices.ContainsFunc(r.Headers, func(h HeaderMatch) bool {
+			return !slices.ContainsFunc(other.Headers, func(o HeaderMatch) bool { return h.Name == o.Name && proto.Equal(h.Match, o.Match) })
+		})
+}
+
+// RoutesByHost sorts rules into the order in which they are tried: larger precedence
 // first, then by namespace and name.
-func routesByHost(objects []*configv1.Object, domain string) map[string][]*Route {
+func RoutesByHost(objects []*configv1.Object, domain string) map[string][]*Route {
 	out := map[string][]*Route{}
 	for _, o := range objects {
 		if o.GetRouteRule() != nil {

@@ -93,7 +93,7 @@ func Build(in Input) *Snapshot {
 	}
 	s.addWorkloads(in.Registry)
 	s.addServices(in.Registry)
-	s.routes = routesByHost(s.Objects, in.Settings.Domain)
+	s.routes = RoutesByHost(s.Objects, in.Settings.Domain)
 	s.subsets = subsetsByHost(s.routes)
 	s.Policies = policies(s.Objects)
 	return s
@@ -148,6 +148,20 @@ func LabelsOf(m map[string]string) Labels {
 		parts = append(parts, k+"="+m[k])
 	}
 	return Labels(strings.Join(parts, ","))
+}
+
+// Within reports whether more has all of the labels.
+func (l Labels) Within(more Labels) bool {
+	if l == "" {
+		return true
+	}
+	all := strings.Split(string(more), ",")
+	for part := range strings.SplitSeq(string(l), ",") {
+		if !slices.Contains(all, part) {
+			return false
+		}
+	}
+	return true
 }
 
 // SubsetOf reports whether m has all of the labels.
