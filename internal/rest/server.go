@@ -77,7 +77,7 @@ func NewServer(cfg rpc.Config, s *rpc.Server, tlsConfig *tls.Config, tel *teleme
 		}
 	}
 	root := http.NewServeMux()
-	root.Handle("/", bounded(mux, int64(cfg.RequestLimit())))
+	root.Handle("/", bounded(mux, int64(cfg.RequestLimit()), s.IsAdmin))
 	own := http.NewServeMux()
 	own.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -153,19 +153,19 @@ func refuse(w http.ResponseWriter, status int, code codes.Code, message string) 
 	json.NewEncoder(w).Encode(map[string]any{"code": int(code), "message": message}) //nolint:errcheck // the client went away
 }
 
-// anonymous bounds the body of a request of nobody in particular, in bytes: it is decoded
+// stranger bounds the body of a request of who is no administrator, in bytes: it is decoded
 // before the gRPC side says who may call what, and needs a hundred times its memory then.
-const anonymous = 64 << 10
+const stranger = 64 << 10
 
 // bounded bounds the bodies of requests, in bytes.
-func bounded(next http.Handler, limit int64) http.Handler {
-	known, unknown := http.MaxBytesHandler(next, limit), http.MaxBytesHandler(next, min(limit, anonymous))
+func bounded(next http.Handler, limit int64, admin func(rpc.Caller) bool) http.Handler {
+	whole, little := http.MaxBytesHandler(next, limit), http.MaxBytesHandler(next, min(limit, stranger))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if c := caller(r); c.Local || !c.ID.IsZero() {
-			known.ServeHTTP(w, r)
+		if admin(caller(r)) {
+			whole.ServeHTTP(w, r)
 			return
 		}
-		unknown.ServeHTTP(w, r)
+		little.ServeHTTP(w, r)
 	})
 }
 
@@ -206,7 +206,7 @@ func (s *Server) serveTCP(ctx context.Context, addr, key string, h http.Handler,
 		return fmt.Errorf("%s: %w", key, err)
 	}
 	if cfg == nil {
-		return s.serve(ctx, limit.New(l, opsConnections, 0), h, opsIdle)
+		return s.serve(ctx, limit.New(l, opsConnections, time.Second), h, opsIdle)
 	}
 	cfg = cfg.Clone()
 	cfg.NextProtos = []string{"h2", "http/1.1"}

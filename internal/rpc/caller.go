@@ -90,9 +90,12 @@ func (s *Server) caller(ctx context.Context, now time.Time) (Caller, error) {
 	case gatewayAuth:
 		c = gatewayCaller(ctx)
 	}
-	c.Admin = c.Local || s.admins[c.ID]
+	c.Admin = s.IsAdmin(c)
 	return c, nil
 }
+
+// IsAdmin reports whether c is an administrator by where or as whom it calls.
+func (s *Server) IsAdmin(c Caller) bool { return c.Local || s.admins[c.ID] }
 
 func gatewayCaller(ctx context.Context) Caller {
 	md, _ := metadata.FromIncomingContext(ctx)
@@ -123,8 +126,8 @@ func (s *Server) allow(c Caller, method string) error {
 
 // door is what every call of a method comes by. Who may not make it is refused before
 // anything of the request is read: to decode one costs a hundred times the memory of what
-// was sent. gRPC's tap handle could refuse earlier, but leaves the timer of a call with a
-// deadline behind.
+// was sent. gRPC's tap handle could refuse earlier, but leaves the timer of a refused call
+// with a deadline behind.
 func (s *Server) door(method string, next grpc.StreamHandler) grpc.StreamHandler {
 	return func(srv any, ss grpc.ServerStream) (err error) {
 		began := time.Now()
@@ -139,17 +142,13 @@ func (s *Server) door(method string, next grpc.StreamHandler) grpc.StreamHandler
 		if err != nil {
 			return err
 		}
-		return next(srv, entered{ss, WithCaller(ss.Context(), c)})
+		limit := s.cfg.RequestLimit()
+		if !c.Admin {
+			limit = min(limit, meshMessage)
+		}
+		return next(srv, &entered{ServerStream: ss, ctx: WithCaller(ss.Context(), c), of: s, limit: limit})
 	}
 }
-
-// entered is a call of which it is known who makes it.
-type entered struct {
-	grpc.ServerStream
-	ctx context.Context
-}
-
-func (e entered) Context() context.Context { return e.ctx }
 
 // one makes a method of one request a stream, which is read when it is received: before
 // that nothing is.

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
@@ -85,8 +86,19 @@ const (
 	Open
 )
 
-// maxMessage bounds a message in either direction, in bytes.
-const maxMessage = 16 << 20
+// Bounds of a message, in bytes: of one that a service or a client of ours reads, and of
+// what a proxy is sent, which has no such bound.
+const (
+	maxMessage = 16 << 20
+	maxAnswer  = 256 << 20
+)
+
+// Calls at a time on a connection. REST and the command line have all of theirs on one; a
+// proxy that has more calls makes another one.
+const (
+	remoteCalls = 128
+	localCalls  = 1 << 16
+)
 
 const (
 	// connectionAge is less than what half of a certificate's usual life of 24 hours
@@ -137,12 +149,14 @@ type Server struct {
 	local  *grpc.Server // by Unix socket and pipe
 	pipe   *bufconn.Listener
 	loop   *grpc.ClientConn
+	first  time.Duration // for the first message of a call
+	large  sync.Mutex    // of the decoding of large messages
 }
 
 // NewServer returns a server named for its service. Errors: an admin that is no
 // SPIFFE ID.
 func NewServer(name string, cfg Config, tlsConfig *tls.Config, access map[string]Access, tel *telemetry.Telemetry) (*Server, error) {
-	s := &Server{name: name, cfg: cfg, access: access, tel: tel, admins: map[spiffe.ID]bool{}, pipe: bufconn.Listen(1 << 20)}
+	s := &Server{name: name, cfg: cfg, access: access, tel: tel, first: firstMessage, admins: map[spiffe.ID]bool{}, pipe: bufconn.Listen(1 << 20)}
 	for _, a := range cfg.Admins {
 		id, err := spiffe.Parse(a)
 		if err != nil {
@@ -155,8 +169,8 @@ func NewServer(name string, cfg Config, tlsConfig *tls.Config, access map[string
 		return nil, err
 	}
 	creds := newTransport(tlsConfig)
-	s.local = s.server(creds, keepalive.ServerParameters{})
-	s.remote = s.server(creds, keepalive.ServerParameters{MaxConnectionAge: cfg.connectionAge(), MaxConnectionAgeGrace: connectionGrace})
+	s.local = s.server(creds, localCalls, keepalive.ServerParameters{})
+	s.remote = s.server(creds, remoteCalls, keepalive.ServerParameters{MaxConnectionAge: cfg.connectionAge(), MaxConnectionAgeGrace: connectionGrace})
 	if s.loop, err = dialPipe(s.pipe); err != nil {
 		return nil, err
 	}
@@ -164,12 +178,14 @@ func NewServer(name string, cfg Config, tlsConfig *tls.Config, access map[string
 }
 
 // server makes one of the two servers.
-func (s *Server) server(creds credentials.TransportCredentials, alive keepalive.ServerParameters) *grpc.Server {
+func (s *Server) server(creds credentials.TransportCredentials, calls uint32, alive keepalive.ServerParameters) *grpc.Server {
 	alive.Time, alive.Timeout = 30*time.Second, 10*time.Second
 	opts := []grpc.ServerOption{
 		grpc.Creds(creds),
-		grpc.MaxRecvMsgSize(s.cfg.RequestLimit()), grpc.MaxSendMsgSize(maxMessage),
-		grpc.MaxConcurrentStreams(1024),
+		grpc.InTapHandle(stoppable),
+		grpc.ForceServerCodecV2(newCodec()),
+		grpc.MaxRecvMsgSize(s.cfg.RequestLimit()), grpc.MaxSendMsgSize(maxAnswer),
+		grpc.MaxConcurrentStreams(calls),
 		grpc.NumStreamWorkers(workers),
 		grpc.ConnectionTimeout(10 * time.Second),
 		grpc.KeepaliveParams(alive),
