@@ -24,22 +24,6 @@ import (
 // requests commonly wait in a filter before the router takes their cluster.
 const Linger = 15 * time.Second
 
-// Request is what a proxy says, in the terms of delta xDS. A state-of-the-world request
-// is brought into this form by SotW.
-type Request struct {
-	Type translate.Type
-	// Nonce of the response that this one is about, "" for none.
-	Nonce string
-	// Refusal is the proxy's own words for why it did not take the response.
-	Refusal     string
-	Subscribe   []string
-	Unsubscribe []string
-	// Wildcard asks for everything of the type.
-	Wildcard bool
-	// Versions is what the proxy has from an earlier stream, name to version.
-	Versions map[string]string
-}
-
 // Response is one answer.
 type Response struct {
 	Type  translate.Type
@@ -152,37 +136,6 @@ func (m *Machine) Refusals() []Refusal {
 		}
 	}
 	return out
-}
-
-// Handle takes in what the proxy says.
-func (m *Machine) Handle(r Request) {
-	st := &m.types[r.Type]
-	if r.Nonce != "" && r.Nonce == st.pending {
-		st.pending, st.refusal = "", r.Refusal
-	}
-	if !st.asked {
-		st.asked = true
-		for name, v := range r.Versions {
-			// A cluster that this stream has changed waits for its endpoints anew.
-			if r.Type != translate.Endpoint || !slices.Contains(m.types[translate.Cluster].inside, name) {
-				st.sent[name] = sent{version: v}
-			}
-		}
-	}
-	st.wildcard = st.wildcard || r.Wildcard
-	for _, name := range r.Unsubscribe {
-		delete(st.names, name)
-		if !st.wildcard {
-			delete(st.sent, name)
-		}
-	}
-	for _, name := range r.Subscribe {
-		// A name that is asked for again is a name that the proxy lacks.
-		if _, fresh := r.Versions[name]; !fresh {
-			delete(st.sent, name)
-		}
-		st.names[name] = true
-	}
 }
 
 // Next returns what is to be sent now, and when to ask again if nothing happens before;

@@ -130,7 +130,9 @@ func (p *player) do(t *testing.T, f []string) {
 	default:
 		t.Fatalf("%v: no such event", f)
 	}
-	p.machine.Handle(r)
+	if err := p.machine.Handle(r); err != nil {
+		t.Fatalf("%v: %v", f, err)
+	}
 }
 
 func (p *player) want(revision string, resources []string) {

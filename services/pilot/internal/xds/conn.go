@@ -34,12 +34,17 @@ func (c *conn) close() {
 	c.server.log.Info("proxy gone", telemetry.Proxy(c.info.Name))
 }
 
-func (c *conn) handle(r stream.Request) {
+// handle takes a request in. An error says that the proxy may not ask for it.
+func (c *conn) handle(msg message) error {
+	r := msg.req
+	if !msg.known || msg.bad != nil {
+		return msg.bad
+	}
 	if r.Refusal != "" {
 		c.server.stats.nack(context.Background(), r.Type)
 		c.server.log.Warn("proxy refused config", telemetry.Proxy(c.info.Name), "type", r.Type.URL(), "error", r.Refusal)
 	}
-	c.machine.Handle(r)
+	return c.machine.Handle(r)
 }
 
 // push sends what is due and returns when to look again. set is nil until pilot knows

@@ -29,10 +29,10 @@ type deltaWire struct {
 
 func (*deltaWire) protocol() string { return "delta" }
 
-func (w *deltaWire) recv() (node, stream.Request, bool, error) {
+func (w *deltaWire) recv() (message, error) {
 	r, err := w.ss.Recv()
 	if err != nil {
-		return node{}, stream.Request{}, false, err
+		return message{}, err
 	}
 	t, known := translate.TypeOf(r.GetTypeUrl())
 	req := stream.Request{
@@ -51,7 +51,7 @@ func (w *deltaWire) recv() (node, stream.Request, bool, error) {
 		whole := t == translate.Cluster || t == translate.Listener
 		req.Wildcard = req.Wildcard || whole && len(req.Subscribe) == 0
 	}
-	return nodeOf(r.GetNode()), req, known, nil
+	return message{node: nodeOf(r.GetNode()), req: req, known: known}, nil
 }
 
 func (w *deltaWire) send(r stream.Response) error {
@@ -71,17 +71,17 @@ type sotwWire struct {
 
 func (*sotwWire) protocol() string { return "sotw" }
 
-func (w *sotwWire) recv() (node, stream.Request, bool, error) {
+func (w *sotwWire) recv() (message, error) {
 	r, err := w.ss.Recv()
 	if err != nil {
-		return node{}, stream.Request{}, false, err
+		return message{}, err
 	}
 	t, known := translate.TypeOf(r.GetTypeUrl())
 	if !known {
-		return nodeOf(r.GetNode()), stream.Request{}, false, nil
+		return message{node: nodeOf(r.GetNode())}, nil
 	}
-	req := w.state.Request(t, r.GetResponseNonce(), refusal(r.GetErrorDetail().GetMessage(), r.GetErrorDetail() != nil), r.GetResourceNames())
-	return nodeOf(r.GetNode()), req, true, nil
+	req, err := w.state.Request(t, r.GetResponseNonce(), refusal(r.GetErrorDetail().GetMessage(), r.GetErrorDetail() != nil), r.GetResourceNames())
+	return message{node: nodeOf(r.GetNode()), req: req, known: true, bad: err}, nil
 }
 
 // send gives clusters and listeners as a whole, since what is left out is gone, and of

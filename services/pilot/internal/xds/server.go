@@ -56,8 +56,8 @@ func New(cfg Config, from sets, table *status.Table, tel *telemetry.Telemetry) *
 
 // wire is one stream in either protocol.
 type wire interface {
-	// recv blocks for the next request. known is false for a type that is not ours.
-	recv() (n node, r stream.Request, known bool, err error)
+	// recv blocks for the next request.
+	recv() (message, error)
 	send(stream.Response) error
 	protocol() string
 }
@@ -97,8 +97,8 @@ func (s *Server) serve(ctx context.Context, w wire) error {
 					return err
 				}
 			}
-			if m.known {
-				c.handle(m.req)
+			if err := c.handle(m); err != nil {
+				return c.refused(ctx, err)
 			}
 		}
 	}
@@ -106,9 +106,12 @@ func (s *Server) serve(ctx context.Context, w wire) error {
 
 // message is one request and who sent it.
 type message struct {
-	node  node
-	req   stream.Request
+	node node
+	req  stream.Request
+	// known is false for a type that is not ours.
 	known bool
+	// bad says why the proxy may not ask for this.
+	bad error
 }
 
 // receive hands requests on until ctx ends, or until none comes any more: then ended
@@ -118,13 +121,13 @@ func receive(ctx context.Context, w wire) (in <-chan message, ended <-chan error
 	end := make(chan error, 1)     // capacity 1: the stream ends once, perhaps with nobody waiting
 	go func() {
 		for {
-			n, r, known, err := w.recv()
+			m, err := w.recv()
 			if err != nil {
 				end <- err
 				return
 			}
 			select {
-			case messages <- message{n, r, known}:
+			case messages <- m:
 			case <-ctx.Done():
 				return
 			}

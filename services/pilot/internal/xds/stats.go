@@ -34,7 +34,7 @@ func newStats(tel *telemetry.Telemetry) *stats {
 	s.resources = counter("outrigger_pilot_pushed_resources", "resources sent, by type")
 	s.removed = counter("outrigger_pilot_removed_resources", "removals sent, by type")
 	s.nacks = counter("outrigger_pilot_nacks", "responses that a proxy refused, by type")
-	s.refusals = counter("outrigger_pilot_refused_proxies", "streams refused for who asked")
+	s.refusals = counter("outrigger_pilot_refused_proxies", "streams refused for who asked, or for how much")
 	return s
 }
 

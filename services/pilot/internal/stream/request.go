@@ -1,0 +1,73 @@
+package stream
+
+import (
+	"slices"
+
+	"github.com/outrigger-mesh/outrigger/internal/fault"
+	"github.com/outrigger-mesh/outrigger/services/pilot/internal/translate"
+)
+
+// MaxNames bounds how many resources of one type a stream may ask for. A proxy has one
+// cluster for each port of each service, so it is many times what a mesh has, and what a
+// stream makes pilot remember stays small.
+const MaxNames = 50_000
+
+// Request is what a proxy says, in the terms of delta xDS. A state-of-the-world request
+// is brought into this form by SotW.
+type Request struct {
+	Type translate.Type
+	// Nonce of the response that this one is about, "" for none.
+	Nonce string
+	// Refusal is the proxy's own words for why it did not take the response.
+	Refusal     string
+	Subscribe   []string
+	Unsubscribe []string
+	// Wildcard asks for everything of the type.
+	Wildcard bool
+	// Versions is what the proxy has from an earlier stream, name to version.
+	Versions map[string]string
+}
+
+// Handle takes in what the proxy says. An error says that it asks for more than it may;
+// the machine is of no use after it.
+func (m *Machine) Handle(r Request) error {
+	st := &m.types[r.Type]
+	if err := countOf(r.Type, len(r.Subscribe)); err != nil {
+		return err
+	}
+	if r.Nonce != "" && r.Nonce == st.pending {
+		st.pending, st.refusal = "", r.Refusal
+	}
+	if !st.asked {
+		st.asked = true
+		for name, v := range r.Versions {
+			// A cluster that this stream has changed waits for its endpoints anew.
+			if r.Type != translate.Endpoint || !slices.Contains(m.types[translate.Cluster].inside, name) {
+				st.sent[name] = sent{version: v}
+			}
+		}
+	}
+	st.wildcard = st.wildcard || r.Wildcard
+	for _, name := range r.Unsubscribe {
+		delete(st.names, name)
+		if !st.wildcard {
+			delete(st.sent, name)
+		}
+	}
+	for _, name := range r.Subscribe {
+		// A name that is asked for again is a name that the proxy lacks.
+		if _, fresh := r.Versions[name]; !fresh {
+			delete(st.sent, name)
+		}
+		st.names[name] = true
+	}
+	return countOf(r.Type, len(st.names))
+}
+
+// countOf refuses a number of names.
+func countOf(t translate.Type, n int) error {
+	if n > MaxNames {
+		return fault.Exhausted.Errorf("%d names of %s are asked for, at most %d may be", n, t.URL(), MaxNames)
+	}
+	return nil
+}
