@@ -150,5 +150,5 @@ func refused(err error) error {
 	if !errors.As(err, &r) {
 		return err
 	}
-	return rpc.WithDetail(r.Kind.Errorf("%w", r), &pilotv1.Problems{Problems: r.Problems})
+	return rpc.WithDetail(r.Kind.Errorf("%w", r), &pilotv1.Problems{Problems: ingest.Told(r.Problems)})
 }

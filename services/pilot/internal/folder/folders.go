@@ -253,10 +253,11 @@ func problemsOf(path string, err error) []*pilotv1.Problem {
 		}
 		return []*pilotv1.Problem{{File: path, Message: text}}
 	}
-	for _, p := range r.Problems {
+	told := ingest.Told(r.Problems)
+	for _, p := range told {
 		if p.GetFile() == "" {
 			p.File = path
 		}
 	}
-	return r.Problems
+	return told
 }

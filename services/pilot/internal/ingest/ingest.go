@@ -94,6 +94,29 @@ type Refusal struct {
 	Problems []*pilotv1.Problem
 }
 
+// How much is told of what is wrong: an answer has its reasons in a header.
+const (
+	maxProblems = 100
+	maxText     = 1 << 10 // bytes of one
+)
+
+// Told is what to say of problems: the first hundred, and how many more there are; none of
+// them is longer than a person reads.
+func Told(problems []*pilotv1.Problem) []*pilotv1.Problem {
+	var out []*pilotv1.Problem
+	for i, p := range problems {
+		if i == maxProblems {
+			return append(out, &pilotv1.Problem{Message: fmt.Sprintf("and %d more", len(problems)-i)})
+		}
+		if len(p.GetMessage()) > maxText {
+			p = proto.CloneOf(p)
+			p.Message = strings.ToValidUTF8(p.GetMessage()[:maxText], "") + " … (cut)"
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
 // Error gives the first reason and how many more there are.
 func (r *Refusal) Error() string {
 	if len(r.Problems) == 0 {
@@ -308,7 +331,7 @@ func (c *checker) revisions() {
 
 // plan makes the changes.
 func (c *checker) plan() *Plan {
-	p := &Plan{Warnings: c.warnings}
+	p := &Plan{Warnings: Told(c.warnings)}
 	for _, d := range c.in.Documents {
 		d.Object.Metadata.Revision, d.Object.Metadata.Origin = 0, ""
 		e, ok := c.view[model.RefOf(d.Object)]
