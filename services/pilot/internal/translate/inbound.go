@@ -64,6 +64,7 @@ func (s *Set) inbound(p Proxy, w *Wants) {
 		}
 		for _, svc := range sv.services {
 			sources = append(sources, svc.Ref)
+			print.WriteString(svc.Ref.String())
 		}
 	}
 	w.add(Listener, s.view(Listener, "inbound", view, print.String(), func() (proto.Message, []model.Ref) {

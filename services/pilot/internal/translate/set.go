@@ -72,16 +72,18 @@ type Set struct {
 	old  map[key]*entry // of the snapshot before
 }
 
+// key tells resources apart, also those of one name: proxies that have it made of different
+// things get different ones.
 type key struct {
-	t          Type
-	name, view string
+	t Type
+	// print is the fingerprint of what it is made of, apart from what view says.
+	name, view, print string
 }
 
-// entry is a resource with the fingerprint of what it is made of.
+// entry is a resource, when it is made.
 type entry struct {
-	once  sync.Once
-	print string
-	res   *Resource
+	once sync.Once
+	res  *Resource
 }
 
 // NewSet returns the resources of snap. What has the same fingerprint in prev, which may
@@ -102,14 +104,15 @@ func (s *Set) get(t Type, name, print string, build func() (proto.Message, []mod
 	return s.view(t, name, "", print, build)
 }
 
-// view is get for a resource of which there are several by one name, one for each view.
+// view is get for a resource that depends on who asks in ways that the fingerprint does not
+// have.
 func (s *Set) view(t Type, name, view, print string, build func() (proto.Message, []model.Ref)) *Resource {
-	k := key{t, name, view}
+	k := key{t, name, view, print}
 	s.mu.Lock()
 	e := s.made[k]
 	if e == nil {
-		if e = s.old[k]; e == nil || e.print != print {
-			e = &entry{print: print}
+		if e = s.old[k]; e == nil {
+			e = &entry{}
 		}
 		s.made[k] = e
 	}
