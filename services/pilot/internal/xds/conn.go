@@ -88,8 +88,13 @@ func (c *conn) report() {
 func refusalsOf(rs []stream.Refusal) []status.Refusal {
 	var out []status.Refusal
 	for _, r := range rs {
-		for _, name := range r.Names {
-			out = append(out, status.Refusal{Resource: name, Message: r.Message})
+		short := cut(r.Message, maxShort)
+		for i, name := range r.Names {
+			message := r.Message
+			if i >= wholeRefusals {
+				message = short
+			}
+			out = append(out, status.Refusal{Resource: name, Message: message})
 		}
 	}
 	return out

@@ -8,14 +8,17 @@ import (
 	"strings"
 	"testing"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/outrigger-mesh/outrigger/internal/fault"
 	"github.com/outrigger-mesh/outrigger/internal/rpc"
 	"github.com/outrigger-mesh/outrigger/internal/spiffe"
 	"github.com/outrigger-mesh/outrigger/internal/telemetry"
 	table "github.com/outrigger-mesh/outrigger/services/pilot/internal/status"
+	"github.com/outrigger-mesh/outrigger/services/pilot/internal/stream"
 	"github.com/outrigger-mesh/outrigger/services/pilot/internal/translate"
 )
 
@@ -93,4 +96,71 @@ func TestTooManyNames(t *testing.T) {
 	check("sotw", err, log)
 	log, err = sotw(t, &discoveryv3.DiscoveryRequest{Node: n, TypeUrl: url}, &discoveryv3.DiscoveryRequest{TypeUrl: url, ResourceNames: names})
 	check("sotw, later", err, log)
+}
+
+func TestCut(t *testing.T) {
+	for _, c := range []struct {
+		text  string
+		limit int
+		want  string
+	}{
+		{"", 4, ""},
+		{"abcd", 4, "abcd"},
+		{"abcde", 4, "abcd … (cut, it has 5 bytes)"},
+		{"abcö", 5, "abcö"},
+		{"abcöx", 4, "abc … (cut, it has 6 bytes)"},
+		{"ab€€", 4, "ab … (cut, it has 8 bytes)"},
+		{"\x80\x80\x80", 2, " … (cut, it has 3 bytes)"},
+	} {
+		if got := cut(c.text, c.limit); got != c.want {
+			t.Errorf("cut(%q, %d) = %q, want %q", c.text, c.limit, got, c.want)
+		}
+	}
+}
+
+func TestRefusalsAreShort(t *testing.T) {
+	long := strings.Repeat("x", 500_000)
+	got := refusal(long, true)
+	if len(got) > maxRefusal+64 || !strings.HasSuffix(got, "(cut, it has 500000 bytes)") {
+		t.Errorf("a refusal of 500,000 bytes: got %d bytes that end with %q, want about %d that say that they were cut", len(got), got[max(0, len(got)-40):], maxRefusal)
+	}
+	const few = "no such filter"
+	names := make([]string, 2000)
+	rows := refusalsOf([]stream.Refusal{{Names: names, Message: got}, {Names: names, Message: few}})
+	size := 0
+	for _, r := range rows[:len(names)] {
+		size += len(r.Message)
+	}
+	if most := wholeRefusals*(maxRefusal+64) + len(names)*(maxShort+64); len(rows) != 2*len(names) || size > most {
+		t.Errorf("%d rows, texts of the first %d: %d bytes, want %d rows and at most %d bytes", len(rows), len(names), size, 2*len(names), most)
+	}
+	if first, last := rows[0].Message, rows[len(rows)-1].Message; first != got || last != few {
+		t.Errorf("the first has %d bytes, want the %d; the last says %q, want %q", len(first), len(got), last, few)
+	}
+}
+
+// A text that does not fit is neither in the error nor in the log nor in the table.
+func TestLongNodes(t *testing.T) {
+	long := strings.Repeat("x", 500_000)
+	with := func(key string, v *structpb.Value) *corev3.Node {
+		n := nodeFor("a", "sidecar")
+		n.GetMetadata().GetFields()[key] = v
+		return n
+	}
+	text := structpb.NewStringValue(long)
+	elsewhere := nodeFor("a", "sidecar")
+	elsewhere.Id = "sidecar~" + long + "~a-1.default~cluster.local"
+	for name, n := range map[string]*corev3.Node{
+		"NAME": with("NAME", text), "NAMESPACE": with("NAMESPACE", text), "ACCOUNT": with("ACCOUNT", text),
+		"ROLE": with("ROLE", text), "LISTEN_ADDRESS": with("LISTEN_ADDRESS", text), "the address in its id": elsewhere,
+		"LABELS": with("LABELS", structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{"app": text}})),
+	} {
+		log, err := delta(t, nil, &discoveryv3.DeltaDiscoveryRequest{Node: n, TypeUrl: translate.Cluster.URL()})
+		if fault.Of(err) != fault.Invalid || !strings.Contains(fmt.Sprint(err), name+" ha") || len(fmt.Sprint(err)) > 200 {
+			t.Errorf("%s: got %.200v, want it refused as too long, in short", name, err)
+		}
+		if !strings.Contains(log, "proxy refused") || len(log) > 1000 {
+			t.Errorf("%s: the log has %d bytes, want a short line of the refusal: %.300s", name, len(log), log)
+		}
+	}
 }

@@ -105,12 +105,12 @@ func (w *sotwWire) send(r stream.Response) error {
 // a version of 0 says "nothing was accepted yet" in Envoy's stats, so that it is 1 there.
 func versionOf(revision uint64) string { return strconv.FormatUint(max(revision, 1), 10) }
 
-// refusal is what a proxy said, or a word for it if it said nothing.
+// refusal is what a proxy said, cut to maxRefusal, or a word for it if it said nothing.
 func refusal(message string, refused bool) string {
 	if refused && message == "" {
 		return "refused without a reason"
 	}
-	return message
+	return cut(message, maxRefusal)
 }
 
 // node is who a proxy says it is.

@@ -149,7 +149,10 @@ func (s *Server) connect(ctx context.Context, w wire, n node) (*conn, error) {
 			Protocol: w.protocol(), EnvoyVersion: n.version, ConnectedAt: time.Now(),
 		},
 	}
-	err := s.admit(n, caller)
+	err := n.fits()
+	if err == nil {
+		err = s.admit(n, caller)
+	}
 	if err == nil {
 		err = c.named(s.sets.Current())
 	}
@@ -202,7 +205,7 @@ func (c *conn) named(set *translate.Set) error {
 // refused counts and logs that the proxy is not served, and returns why.
 func (c *conn) refused(ctx context.Context, err error) error {
 	c.server.stats.refused(ctx)
-	c.server.log.Warn("proxy refused", telemetry.Proxy(c.node.name), telemetry.Peer(c.id.String()), "error", err)
+	c.server.log.Warn("proxy refused", telemetry.Proxy(cut(c.node.name, maxField)), telemetry.Peer(c.id.String()), "error", err)
 	return err
 }
 
