@@ -29,12 +29,21 @@ func (c *checker) link(o *configv1.Object, say, warn report) {
 	case *configv1.Object_Service:
 		c.linkService(o, spec.Service, say)
 		c.linkAccounts(o, spec.Service, warn)
-		c.linkProtocols(o, spec.Service, say)
+		c.linkProtocols(o, spec.Service, c.newly(o, say, warn))
 	case *configv1.Object_Workload:
 		c.linkWorkload(o, warn)
 		c.linkAccount(o, warn)
-		c.linkPorts(o, warn)
+		c.linkPorts(o, c.newly(o, say, warn))
 	}
+}
+
+// newly reports to say what o brings in, and to warn what is there already: that may have
+// come by a registration, and what was accepted can be written again.
+func (c *checker) newly(o *configv1.Object, say, warn report) report {
+	if e, ok := c.view[model.RefOf(o)]; ok && same(e.Object, o) {
+		return warn
+	}
+	return say
 }
 
 // host is the service that a reference means.
