@@ -21,6 +21,14 @@ func numbered(first, n int) []string {
 	return out
 }
 
+func versions(names []string, version string) map[string]string {
+	out := map[string]string{}
+	for _, n := range names {
+		out[n] = version
+	}
+	return out
+}
+
 // exhausted fails if err does not say that a limit, and which number, was reached.
 func exhausted(t *testing.T, what string, err error, number string) {
 	t.Helper()
@@ -61,7 +69,7 @@ func TestSotW(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	half := stream.MaxNames / 2
+	half, long := stream.MaxNames/2, strings.Repeat("x", stream.MaxName+1)
 	for name, c := range map[string]struct {
 		requests []stream.Request // the last one is refused
 		number   string
@@ -70,6 +78,10 @@ func TestLimits(t *testing.T) {
 		"names little by little": {[]stream.Request{
 			{Subscribe: numbered(0, half)}, {Subscribe: numbered(0, half)}, {Subscribe: numbered(half, half)}, {Subscribe: []string{"x"}},
 		}, fmt.Sprint(stream.MaxNames + 1)},
+		"versions":                 {[]stream.Request{{Versions: versions(numbered(0, 100_000), "1")}}, "100000"},
+		"a long name":              {[]stream.Request{{Subscribe: []string{"a", long[1:]}}, {Subscribe: []string{"a", long}}}, "1025 bytes"},
+		"a long version":           {[]stream.Request{{Versions: versions([]string{"a"}, long)}}, "1025 bytes"},
+		"a version of a long name": {[]stream.Request{{Versions: versions([]string{long}, "1")}}, "1025 bytes"},
 	} {
 		m := stream.New(stream.Config{})
 		for i, r := range c.requests {

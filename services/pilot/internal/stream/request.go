@@ -1,8 +1,6 @@
 package stream
 
 import (
-	"slices"
-
 	"github.com/outrigger-mesh/outrigger/internal/fault"
 	"github.com/outrigger-mesh/outrigger/services/pilot/internal/translate"
 )
@@ -11,6 +9,10 @@ import (
 // cluster for each port of each service, so it is many times what a mesh has, and what a
 // stream makes pilot remember stays small.
 const MaxNames = 50_000
+
+// MaxName bounds the length of a name and of a version, in bytes. Names are made of DNS
+// names, of which none has more than 253.
+const MaxName = 1 << 10
 
 // Request is what a proxy says, in the terms of delta xDS. A state-of-the-world request
 // is brought into this form by SotW.
@@ -32,7 +34,7 @@ type Request struct {
 // the machine is of no use after it.
 func (m *Machine) Handle(r Request) error {
 	st := &m.types[r.Type]
-	if err := countOf(r.Type, len(r.Subscribe)); err != nil {
+	if err := r.fits(); err != nil {
 		return err
 	}
 	if r.Nonce != "" && r.Nonce == st.pending {
@@ -40,17 +42,13 @@ func (m *Machine) Handle(r Request) error {
 	}
 	if !st.asked {
 		st.asked = true
-		for name, v := range r.Versions {
-			// A cluster that this stream has changed waits for its endpoints anew.
-			if r.Type != translate.Endpoint || !slices.Contains(m.types[translate.Cluster].inside, name) {
-				st.sent[name] = sent{version: v}
-			}
-		}
+		m.remember(r)
 	}
 	st.wildcard = st.wildcard || r.Wildcard
 	for _, name := range r.Unsubscribe {
 		delete(st.names, name)
-		if !st.wildcard {
+		// With a wildcard the proxy keeps what there is.
+		if !st.wildcard || st.sent[name] == (sent{}) {
 			delete(st.sent, name)
 		}
 	}
@@ -62,6 +60,40 @@ func (m *Machine) Handle(r Request) error {
 		st.names[name] = true
 	}
 	return countOf(r.Type, len(st.names))
+}
+
+// remember notes what the proxy has from an earlier stream.
+func (m *Machine) remember(r Request) {
+	changed := map[string]bool{}
+	if r.Type == translate.Endpoint {
+		// A cluster that this stream has changed waits for its endpoints anew.
+		for _, name := range m.types[translate.Cluster].inside {
+			changed[name] = true
+		}
+	}
+	for name, v := range r.Versions {
+		if !changed[name] {
+			m.types[r.Type].sent[name] = sent{version: v}
+		}
+	}
+}
+
+// fits refuses a request that has more in it than a machine remembers.
+func (r Request) fits() error {
+	if err := countOf(r.Type, max(len(r.Subscribe), len(r.Versions))); err != nil {
+		return err
+	}
+	longest := 0
+	for _, name := range r.Subscribe {
+		longest = max(longest, len(name))
+	}
+	for name, version := range r.Versions {
+		longest = max(longest, len(name), len(version))
+	}
+	if longest > MaxName {
+		return fault.Exhausted.Errorf("a name or version of %s has %d bytes, at most %d may be", r.Type.URL(), longest, MaxName)
+	}
+	return nil
 }
 
 // countOf refuses a number of names.
