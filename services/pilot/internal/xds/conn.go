@@ -2,6 +2,7 @@ package xds
 
 import (
 	"context"
+	"log/slog"
 	"maps"
 	"time"
 
@@ -49,7 +50,7 @@ func (c *conn) handle(msg message) error {
 
 // push sends what is due and returns when to look again. set is nil until pilot knows
 // the world; the proxy waits.
-func (c *conn) push(set *translate.Set) (<-chan time.Time, error) {
+func (c *conn) push(ctx context.Context, set *translate.Set) (<-chan time.Time, error) {
 	if set == nil {
 		return nil, nil
 	}
@@ -62,7 +63,7 @@ func (c *conn) push(set *translate.Set) (<-chan time.Time, error) {
 	responses, wake := c.machine.Next(time.Now())
 	for _, r := range responses {
 		if err := c.wire.send(r); err != nil {
-			return nil, err
+			return nil, c.unsent(ctx, r, err)
 		}
 		c.server.stats.pushed(context.Background(), r)
 	}
@@ -71,6 +72,17 @@ func (c *conn) push(set *translate.Set) (<-chan time.Time, error) {
 		return nil, nil
 	}
 	return time.After(time.Until(wake)), nil
+}
+
+// unsent logs that a response did not go out, and returns why. A proxy that went away
+// meanwhile is nothing to look for; one that comes again and again to the same error is.
+func (c *conn) unsent(ctx context.Context, r stream.Response, err error) error {
+	level := slog.LevelWarn
+	if ctx.Err() != nil {
+		level = slog.LevelDebug
+	}
+	c.server.log.Log(ctx, level, "config not sent", telemetry.Proxy(c.info.Name), "type", r.Type.URL(), "resources", len(r.Upserts), "error", err)
+	return err
 }
 
 // report tells the table, if there is something new.

@@ -3,6 +3,7 @@ package xds
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -161,6 +162,20 @@ func TestLongNodes(t *testing.T) {
 		}
 		if !strings.Contains(log, "proxy refused") || len(log) > 1000 {
 			t.Errorf("%s: the log has %d bytes, want a short line of the refusal: %.300s", name, len(log), log)
+		}
+	}
+}
+
+// A response that cannot go out is looked for in the log, by the proxy and the error.
+func TestAFailedSendIsLogged(t *testing.T) {
+	failure := errors.New("trying to send message larger than max")
+	log, err := delta(t, failure, &discoveryv3.DeltaDiscoveryRequest{Node: nodeFor("a", "sidecar"), TypeUrl: translate.Cluster.URL()})
+	if !errors.Is(err, failure) {
+		t.Errorf("got %v, want %v", err, failure)
+	}
+	for _, want := range []string{"level=WARN", "proxy=a-1.default", failure.Error()} {
+		if !strings.Contains(log, want) {
+			t.Errorf("log has no %q:\n%s", want, log)
 		}
 	}
 }

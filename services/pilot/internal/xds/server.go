@@ -78,7 +78,7 @@ func (s *Server) serve(ctx context.Context, w wire) error {
 				return c.refused(ctx, err)
 			}
 			var err error
-			if wake, err = c.push(set); err != nil {
+			if wake, err = c.push(ctx, set); err != nil {
 				return err
 			}
 		}
