@@ -13,9 +13,21 @@ func TestBackoffDoublesUntilAProcessRanForAWhile(t *testing.T) {
 	var b fleet.Backoff
 	var got []time.Duration
 	for _, ran := range []time.Duration{0, 0, time.Second, 0, 0, 0, 0, 0, 9 * time.Second, 10 * time.Second, 0} {
-		got = append(got, b.Next(ran)/time.Millisecond)
+		got = append(got, b.Next(ran, false)/time.Millisecond)
 	}
 	want := []time.Duration{100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000, 100, 200}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("pauses in ms (-want +got):\n%s", diff)
+	}
+}
+
+func TestAProcessThatCameUpIsSoonBack(t *testing.T) {
+	var b fleet.Backoff
+	var got []time.Duration
+	for _, cameUp := range []bool{true, true, true, true, true, false, true} {
+		got = append(got, b.Next(time.Second, cameUp)/time.Millisecond)
+	}
+	want := []time.Duration{100, 200, 400, 500, 500, 3200, 500}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("pauses in ms (-want +got):\n%s", diff)
 	}

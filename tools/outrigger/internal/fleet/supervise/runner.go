@@ -114,7 +114,7 @@ func (r *runner) advance(ctx context.Context) <-chan struct{} {
 	now, err := r.start.Start(ctx, r.process)
 	if err != nil {
 		r.log.Error("did not start", "error", err)
-		r.retry(0, err.Error())
+		r.retry(0, false, err.Error())
 		return nil
 	}
 	r.now, r.began = now, time.Now()
@@ -225,7 +225,8 @@ func (r *runner) signal(sig syscall.Signal) {
 // bury takes note of the end of the process.
 func (r *runner) bury() {
 	exit, ran := r.now.Exit(), time.Since(r.began)
-	asked := r.board.phase(r.process.Name) == fleet.Stopping
+	phase := r.board.phase(r.process.Name)
+	asked := phase == fleet.Stopping
 	r.log.Info("ended", "how", exit, "after", ran, "asked", asked)
 	r.endProbes()
 	r.now, r.force = nil, nil
@@ -245,7 +246,7 @@ func (r *runner) bury() {
 			s.Restarts++
 		})
 	default:
-		r.retry(ran, exit)
+		r.retry(ran, phase.CameUp(), exit)
 	}
 }
 
@@ -265,8 +266,8 @@ func (r *runner) rest() {
 }
 
 // retry arranges for the next start of a process that ended by itself.
-func (r *runner) retry(ran time.Duration, why string) {
-	pause := r.backoff.Next(ran)
+func (r *runner) retry(ran time.Duration, cameUp bool, why string) {
+	pause := r.backoff.Next(ran, cameUp)
 	r.pause = time.After(pause)
 	words := r.start.LastWords(r.process.Name)
 	r.board.update(r.process.Name, time.Now(), func(s *fleet.Status) {
