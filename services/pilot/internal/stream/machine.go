@@ -20,6 +20,10 @@ import (
 	"github.com/outrigger-mesh/outrigger/services/pilot/internal/translate"
 )
 
+// MaxPart bounds the bodies in one response to a delta proxy, in bytes, unless a single
+// one is larger. It is what gRPC takes without being told, far below what ours takes.
+const MaxPart = 4 << 20
+
 // Linger is how long a cluster outlives the last route to it. It is longer than
 // requests commonly wait in a filter before the router takes their cluster.
 const Linger = 15 * time.Second
@@ -52,6 +56,10 @@ type Config struct {
 	// costs two empty responses for each revision, so it is for the few proxies that are
 	// asked. Without it, the version is the revision that the response is made of.
 	Announce bool
+	// Delta is set if a response holds only what changed. Then what is too much for one is
+	// sent in parts, each when the one before is answered, and an answer is about what was
+	// in the response and nothing else.
+	Delta bool
 }
 
 // Machine is what one proxy was told and what it said. Not for concurrent use.
@@ -76,7 +84,7 @@ type state struct {
 	sent     map[string]sent
 	pending  string // nonce of the response under way
 	inside   []string
-	refusal  string
+	refused  []Refusal
 	said     uint64 // the revision in the last response
 }
 
@@ -100,23 +108,8 @@ func New(cfg Config) *Machine {
 func (m *Machine) Want(w *translate.Wants, revision uint64) {
 	m.wants, m.revision, m.whole = w, revision, false
 	for t := range m.types {
-		if st := &m.types[t]; st.refusal != "" {
-			st.retry(w[t])
-		}
+		m.types[t].retry(w[t])
 	}
-}
-
-// retry forgets a refusal if something that was in the refused response has changed.
-// Of such a response the proxy may have taken parts, so what it has is not known.
-func (st *state) retry(wants map[string]*translate.Resource) {
-	same := func(name string) bool { return wants[name] != nil && wants[name].Version == st.sent[name].version }
-	if !slices.ContainsFunc(st.inside, func(name string) bool { return !same(name) }) {
-		return
-	}
-	for _, name := range st.inside {
-		st.sent[name] = sent{version: "unknown"}
-	}
-	st.refusal = ""
 }
 
 // Acknowledged is the newest revision of which the proxy has everything in force; 0 for
@@ -131,9 +124,7 @@ func (m *Machine) Settled() bool { return m.whole }
 func (m *Machine) Refusals() []Refusal {
 	var out []Refusal
 	for t := range m.types {
-		if st := &m.types[t]; st.refusal != "" {
-			out = append(out, Refusal{translate.Type(t), st.inside, st.refusal}) //nolint:gosec // four types
-		}
+		out = append(out, m.types[t].refused...)
 	}
 	return out
 }
@@ -173,7 +164,7 @@ func (m *Machine) announce(out []Response) []Response {
 	}
 	for t := range m.types {
 		st := &m.types[t]
-		if t := translate.Type(t); announced(t) && st.answered && st.pending == "" && st.refusal == "" && st.said < m.acked { //nolint:gosec // four types
+		if t := translate.Type(t); announced(t) && st.answered && st.pending == "" && len(st.refused) == 0 && st.said < m.acked { //nolint:gosec // four types
 			out = append(out, m.respond(t, nil, nil))
 		}
 	}
@@ -187,8 +178,12 @@ func (m *Machine) send(out []Response, t translate.Type, removed []string) []Res
 	if !st.asked || st.pending != "" {
 		return out
 	}
-	upserts, missing := m.changed(t)
+	all, missing := m.changed(t)
+	upserts := m.part(all)
 	removed = append(removed, missing...)
+	if len(upserts) < len(all) {
+		removed = nil // what goes, goes with the last part
+	}
 	if len(upserts) == 0 && len(removed) == 0 && st.answered {
 		return out
 	}
@@ -209,6 +204,20 @@ func (m *Machine) send(out []Response, t translate.Type, removed []string) []Res
 		delete(m.doomed, name)
 	}
 	return append(out, m.respond(t, upserts, removed))
+}
+
+// part is as much of upserts as one response may hold.
+func (m *Machine) part(upserts []*translate.Resource) []*translate.Resource {
+	if !m.cfg.Delta {
+		return upserts
+	}
+	size := 0
+	for i, res := range upserts {
+		if size += len(res.Body.GetValue()); size > MaxPart && i > 0 {
+			return upserts[:i]
+		}
+	}
+	return upserts
 }
 
 // respond makes the response of type t that is under way from now on.
@@ -268,7 +277,7 @@ func (m *Machine) removed(t translate.Type) []string {
 // settled reports whether the proxy took everything of a type that it asked for.
 func (m *Machine) settled(t translate.Type) bool {
 	st := &m.types[t]
-	if st.pending != "" || st.refusal != "" || !st.answered {
+	if st.pending != "" || len(st.refused) > 0 || !st.answered {
 		return false
 	}
 	upserts, _ := m.changed(t)
@@ -279,7 +288,7 @@ func (m *Machine) settled(t translate.Type) bool {
 func (m *Machine) inForce() bool {
 	for t := range m.types {
 		st := &m.types[t]
-		if st.pending != "" || st.refusal != "" {
+		if st.pending != "" || len(st.refused) > 0 {
 			return false
 		}
 		if !st.answered && len(m.wants[t]) > 0 {

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/outrigger-mesh/outrigger/services/pilot/internal/stream"
 	"github.com/outrigger-mesh/outrigger/services/pilot/internal/translate"
@@ -23,7 +25,8 @@ var update = flag.Bool("update", false, "rewrite what is sent in the transcripts
 //
 //	gateway                             the proxy is one that is told what it has; what it
 //	                                    is sent then shows the revision
-//	want REVISION TYPE/NAME=VERSION …   what the proxy is to have
+//	delta                               the proxy speaks delta
+//	want REVISION TYPE/NAME=VERSION …   what the proxy is to have; VERSION*2 is of 2 MiB
 //	ask TYPE [NAME …|*]                 a first request or a subscription
 //	drop TYPE NAME …                    an unsubscription
 //	have TYPE NAME=VERSION …            a first request after a reconnect
@@ -86,6 +89,9 @@ func (p *player) do(t *testing.T, f []string) {
 	case "gateway":
 		p.machine, p.gateway = stream.New(stream.Config{Announce: true}), true
 		return
+	case "delta":
+		p.machine = stream.New(stream.Config{Delta: true})
+		return
 	case "want":
 		p.want(f[1], f[2:])
 		return
@@ -143,7 +149,9 @@ func (p *player) want(revision string, resources []string) {
 	for _, r := range resources {
 		kind, rest, _ := strings.Cut(r, "/")
 		name, version, _ := strings.Cut(rest, "=")
-		w[kinds[kind]][name] = &translate.Resource{Name: name, Version: version}
+		version, size, _ := strings.Cut(version, "*")
+		mib, _ := strconv.Atoi(size) //nolint:errcheck // no size is 0
+		w[kinds[kind]][name] = &translate.Resource{Name: name, Version: version, Body: &anypb.Any{Value: make([]byte, mib<<20)}}
 	}
 	var n uint64
 	fmt.Sscan(revision, &n) //nolint:errcheck // a bad number shows as 0

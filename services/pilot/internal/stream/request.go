@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"slices"
+
 	"github.com/outrigger-mesh/outrigger/internal/fault"
 	"github.com/outrigger-mesh/outrigger/services/pilot/internal/translate"
 )
@@ -38,7 +40,8 @@ func (m *Machine) Handle(r Request) error {
 		return err
 	}
 	if r.Nonce != "" && r.Nonce == st.pending {
-		st.pending, st.refusal = "", r.Refusal
+		st.pending = ""
+		m.answered(r)
 	}
 	if !st.asked {
 		st.asked = true
@@ -60,6 +63,53 @@ func (m *Machine) Handle(r Request) error {
 		st.names[name] = true
 	}
 	return countOf(r.Type, len(st.names))
+}
+
+// answered notes what the proxy made of the response under way.
+func (m *Machine) answered(r Request) {
+	st := &m.types[r.Type]
+	refused := st.refused
+	st.refused = nil
+	if m.cfg.Delta {
+		st.refused = without(refused, st.inside)
+	}
+	if r.Refusal != "" {
+		st.refused = append(st.refused, Refusal{r.Type, st.inside, r.Refusal})
+	}
+}
+
+// without returns what is left of the refusals when there is an answer about names.
+func without(refused []Refusal, names []string) []Refusal {
+	if len(refused) == 0 {
+		return nil
+	}
+	again := map[string]bool{}
+	for _, name := range names {
+		again[name] = true
+	}
+	var out []Refusal
+	for _, r := range refused {
+		left := slices.DeleteFunc(slices.Clone(r.Names), func(name string) bool { return again[name] })
+		if len(left) > 0 {
+			out = append(out, Refusal{r.Type, left, r.Message})
+		}
+	}
+	return out
+}
+
+// retry forgets a refusal if something that was in the refused response has changed.
+// Of such a response the proxy may have taken parts, so what it has is not known.
+func (st *state) retry(wants map[string]*translate.Resource) {
+	same := func(name string) bool { return wants[name] != nil && wants[name].Version == st.sent[name].version }
+	st.refused = slices.DeleteFunc(st.refused, func(r Refusal) bool {
+		if !slices.ContainsFunc(r.Names, func(name string) bool { return !same(name) }) {
+			return false
+		}
+		for _, name := range r.Names {
+			st.sent[name] = sent{version: "unknown"}
+		}
+		return true
+	})
 }
 
 // remember notes what the proxy has from an earlier stream.

@@ -142,7 +142,8 @@ func (s *Server) connect(ctx context.Context, w wire, n node) (*conn, error) {
 	caller := rpc.CallerFrom(ctx)
 	id := caller.ID
 	c := &conn{
-		server: s, wire: w, node: n, id: id, machine: stream.New(stream.Config{Announce: n.role != translate.Sidecar}),
+		server: s, wire: w, node: n, id: id,
+		machine: stream.New(stream.Config{Announce: n.role != translate.Sidecar, Delta: w.protocol() == "delta"}),
 		info: status.Proxy{
 			Name: n.name + "." + n.namespace, Address: n.address, ID: id.String(), Role: string(n.role),
 			Workload: model.Ref{Kind: "Workload", Namespace: n.namespace, Name: n.name},
