@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -226,6 +227,26 @@ func TestOnceForAll(t *testing.T) {
 			}
 			if o := other[ty][name]; o != nil && o != res && name != "inbound" {
 				t.Errorf("%s %s: two proxies of one view have different resources", short(translate.Type(ty)), name)
+			}
+		}
+	}
+}
+
+// TestAnOldSetMayBeAskedBesideANewOne: a slow proxy is still served from the set before.
+func TestAnOldSetMayBeAskedBesideANewOne(t *testing.T) {
+	snap := snapshot(t, []byte(three()))
+	var all sync.WaitGroup
+	defer all.Wait()
+	var last *translate.Set
+	for range 20 {
+		before := last
+		last = translate.NewSet(snap, translate.Mesh{}, before)
+		for _, set := range []*translate.Set{before, last} {
+			for _, name := range []string{"w0", "w1", "w2"} {
+				if set != nil {
+					p := proxy(t, snap, []string{"sidecar", name})
+					all.Go(func() { set.Wants(p) })
+				}
 			}
 		}
 	}

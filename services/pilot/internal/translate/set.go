@@ -67,9 +67,9 @@ type Set struct {
 	Snapshot *model.Snapshot
 	mesh     Mesh
 
-	mu   sync.Mutex
+	mu   sync.Mutex // taken before that of prev
 	made map[key]*entry
-	old  map[key]*entry // of the snapshot before
+	prev *Set // of the snapshot before, until there is one after this
 }
 
 // key tells resources apart, also those of one name: proxies that have it made of different
@@ -87,15 +87,24 @@ type entry struct {
 }
 
 // NewSet returns the resources of snap. What has the same fingerprint in prev, which may
-// be nil, is taken over.
+// be nil, is taken over. prev may go on being asked.
 func NewSet(snap *model.Snapshot, mesh Mesh, prev *Set) *Set {
-	s := &Set{Snapshot: snap, mesh: mesh, made: map[key]*entry{}}
 	if prev != nil {
 		prev.mu.Lock()
-		s.old = prev.made
+		prev.prev = nil // only two are kept
 		prev.mu.Unlock()
 	}
-	return s
+	return &Set{Snapshot: snap, mesh: mesh, made: map[key]*entry{}, prev: prev}
+}
+
+// had returns what was made for a key, nil if nothing was or there is no Set.
+func (s *Set) had(k key) *entry {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.made[k]
 }
 
 // get returns the resource with a name, made by build unless one with the same
@@ -111,7 +120,7 @@ func (s *Set) view(t Type, name, view, print string, build func() (proto.Message
 	s.mu.Lock()
 	e := s.made[k]
 	if e == nil {
-		if e = s.old[k]; e == nil {
+		if e = s.prev.had(k); e == nil {
 			e = &entry{}
 		}
 		s.made[k] = e
